@@ -4,7 +4,7 @@ import enum
 from typing import Annotated, ClassVar
 
 from caraway.wire.constants import ChannelType, LinkErrorCode, Sender
-from caraway.wire.fields import U8, U32, U64, Constant, Counted, Rest, Struct, struct
+from caraway.wire.fields import U8, U32, U64, Buffer, Constant, Counted, Rest, Struct, struct
 from caraway.wire.messages.base import ANY_CHANNEL, Message, message
 
 CLIENT, SERVER = Sender.CLIENT, Sender.SERVER
@@ -102,6 +102,13 @@ class Notify(Message):
     what: U32
     message: Annotated[str, Counted(U32)]
     nul: ClassVar = Constant(b"\0")
+
+
+@message(ANY_CHANNEL, 8, sent_by=SERVER)
+class List(Message):
+    """Only sub-messages (see `caraway.wire.sublist`); how mini headers carry them."""
+
+    sub_list: Annotated[Buffer, Rest]
 
 
 @message(ANY_CHANNEL, 1, sent_by=CLIENT)
