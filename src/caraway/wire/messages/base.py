@@ -18,11 +18,17 @@ class Message(Struct):
     id: ClassVar[int] = 0
     channels: ClassVar[frozenset[ChannelType]] = frozenset()
     sent_by: ClassVar[Sender]
+    _wire_name: ClassVar[str]
 
     @classmethod
     def wire_name(cls) -> str:
         """The protocol's name, such as `DRAW_COPY`."""
-        return "".join(f"_{c}" if c.isupper() and i else c for i, c in enumerate(cls.__name__)).upper()
+        return cls._wire_name
+
+
+def wire_name(class_name: str) -> str:
+    """The protocol's name for `DrawCopy`: `DRAW_COPY`."""
+    return "".join(f"_{c}" if c.isupper() and i else c for i, c in enumerate(class_name)).upper()
 
 
 M = TypeVar("M", bound=type[Message])
@@ -33,27 +39,35 @@ _tables: dict[tuple[ChannelType, Sender], dict[int, type[Message]]] = {
 }
 
 _MODULES = {
-    ChannelType.MAIN: "main",
-    ChannelType.DISPLAY: "display",
-    ChannelType.INPUTS: "inputs",
-    ChannelType.CURSOR: "cursor",
-    ChannelType.PLAYBACK: "playback",
-    ChannelType.RECORD: "record",
-    ChannelType.SMARTCARD: "smartcard",
-    ChannelType.USBREDIR: "spicevmc",
-    ChannelType.PORT: "spicevmc",
-    ChannelType.WEBDAV: "spicevmc",
+    ChannelType.MAIN: ("common", "main"),
+    ChannelType.DISPLAY: ("common", "display", "draw"),
+    ChannelType.INPUTS: ("common", "inputs"),
+    ChannelType.CURSOR: ("common", "cursor"),
+    ChannelType.PLAYBACK: ("common", "playback"),
+    ChannelType.RECORD: ("common", "record"),
+    ChannelType.SMARTCARD: ("common", "smartcard"),
+    ChannelType.USBREDIR: ("common", "spicevmc"),
+    ChannelType.PORT: ("common", "spicevmc"),
+    ChannelType.WEBDAV: ("common", "spicevmc"),
 }
 
 
 @dataclass_transform(eq_default=False)
-def message(channels: ChannelType | Iterable[ChannelType], number: int, *, sent_by: Sender) -> Callable[[M], M]:
-    """Make a class the message of that number on these channels."""
+def message(
+    channels: ChannelType | Iterable[ChannelType], number: int, *, sent_by: Sender, name: str = ""
+) -> Callable[[M], M]:
+    """Make a class the message of that number on these channels.
+
+    name: the protocol's name; that of the class if omitted.
+    """
     on = frozenset([channels] if isinstance(channels, ChannelType) else channels)
 
     def decorate(cls: M) -> M:
         made = struct(cls)
+        if taken := {"id", "channels", "sent_by"} & {*made.fields}:
+            raise TypeError(f"{cls.__name__}: {taken} describe the message, a field needs another name")
         made.id, made.channels, made.sent_by = number, on, sent_by
+        made._wire_name = name or wire_name(cls.__name__)
         for channel in on:
             for sender in (Sender.CLIENT, Sender.SERVER):
                 if sender in sent_by:
@@ -64,9 +78,9 @@ def message(channels: ChannelType | Iterable[ChannelType], number: int, *, sent_
 
 
 def messages(channel: ChannelType, sender: Sender) -> dict[int, type[Message]]:
-    """All messages that `sender` may send on a channel, by number. Imports the channel's module on first use."""
-    importlib.import_module("caraway.wire.messages.common")
-    importlib.import_module(f"caraway.wire.messages.{_MODULES[channel]}")
+    """All messages that `sender` may send on a channel, by number. Imports the channel's modules on first use."""
+    for module in _MODULES[channel]:
+        importlib.import_module(f"caraway.wire.messages.{module}")
     return _tables[channel, sender]
 
 

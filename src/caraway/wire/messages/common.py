@@ -136,12 +136,8 @@ class MigrateFlushMark(Message):
     """All that the client sent to the source on this channel came before this."""
 
 
-@message(ANY_CHANNEL, 5, sent_by=CLIENT)
+@message(ANY_CHANNEL, 5, sent_by=CLIENT, name="MIGRATE_DATA")
 class ClientMigrateData(Message):
     """The source's MIGRATE_DATA, byte for byte, handed to the target."""
 
     data: Annotated[bytes, Rest]
-
-    @classmethod
-    def wire_name(cls) -> str:
-        return "MIGRATE_DATA"
