@@ -3,8 +3,11 @@
 MAX_LINK_SIZE = 4096
 """Bytes of a link message or reply after its header: the deployed server's own limit; 200 are usual."""
 
-MAX_CAPABILITY_WORDS = 64
-"""Capability words of one kind in a link: 2048 capabilities, where the protocol has used 15."""
+MAX_CAPABILITY_WORDS = 1024
+"""Capability words of one kind in a link: the deployed server's own limit; 1 is usual."""
+
+MAX_TICKET_PASSWORD = 85
+"""Bytes of a password in a ticket: OAEP with SHA-1 leaves 86 of RSA-1024's 128, and one is the NUL."""
 
 MAX_MESSAGE_SIZE = 128 << 20
 """Bytes of a message body from a server: a raw 8K picture is 127 MiB; no deployed server sends more at once."""
@@ -26,3 +29,15 @@ MAX_SASL_MECHANISM_NAME = 100
 
 MAX_SASL_DATA = 1 << 16
 """Bytes of one SASL challenge or response: SCRAM needs less than 1 KiB, Kerberos tickets stay below 64 KiB."""
+
+MIN_SCRAM_ITERATIONS = 4096
+"""Iterations that a client accepts: RFC 7677's minimum. Fewer make a recorded exchange cheap to guess."""
+
+MAX_SCRAM_ITERATIONS = 1_000_000
+"""Iterations that a client computes: half a second, while the event loop waits. Servers use 4096 to 600,000."""
+
+MAX_EARLY_LINK_BYTES = 2 * MAX_SASL_DATA
+"""Bytes that a client may send before its server has decided on what it sent: clients have to wait there."""
+
+MAX_AGENT_MONITORS = 256
+"""Monitors of one agent MONITORS_CONFIG: the deployed server's own limit."""
