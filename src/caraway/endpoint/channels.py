@@ -1,6 +1,5 @@
 """Channel names as URIs, `.vv` files and settings write them (spec/wire.md 4.1, 15)."""
 
-import difflib
 from collections.abc import Iterable
 
 from caraway.errors import EndpointError
@@ -21,6 +20,8 @@ def check_channel(name: str) -> str:
     """Return the name if it is a channel's. Raises EndpointError with the nearest known name otherwise."""
     if name in CHANNEL_NAMES:
         return name
+    import difflib
+
     near = difflib.get_close_matches(name, CHANNEL_NAMES, 1)
     hint = f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(sorted(CHANNEL_NAMES))
     raise EndpointError(f"no channel is called {name!r}: {hint}")

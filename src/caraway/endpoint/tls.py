@@ -118,7 +118,8 @@ def _load_authorities(context: "ssl.SSLContext", endpoint: Endpoint) -> None:
         return
     try:
         if endpoint.ca is not None:
-            context.load_verify_locations(cadata=endpoint.ca)
+            # Bundles carry comments in any alphabet, which OpenSSL skips and Python would refuse.
+            context.load_verify_locations(cadata=endpoint.ca.encode("ascii", "replace").decode("ascii"))
         if endpoint.ca_file is not None:
             context.load_verify_locations(cafile=os.path.expanduser(endpoint.ca_file))
         if endpoint.ca is None and endpoint.ca_file is None:

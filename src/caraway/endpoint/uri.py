@@ -3,6 +3,7 @@
 import re
 
 from caraway.endpoint.checks import (
+    check_host,
     check_text,
     join_host_port,
     parse_port,
@@ -36,8 +37,9 @@ def parse_uri(text: str) -> Endpoint:
     authority, _ = _split(hierarchy, "/")
     userinfo, _, host_port = authority.rpartition("@")
     host, port = split_host_port(host_port)
+    check_host("host", host)
     username = percent_decode("username", userinfo) or None
-    settings = _parse_query(query, {"port": port} if port else {})
+    settings = _parse_query(query, {"port": port} if port and scheme == "spice" else {})
     password = settings.get("password")
 
     if scheme == "spice+tls":
