@@ -1,0 +1,196 @@
+"""A channel of a session: one task that takes messages in order and hands them to their handlers.
+
+State and behaviour live here and in the subclasses; the socket is a `Connection`, the order of bytes a `ChannelFlow`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from caraway.client.connection import Connection
+from caraway.client.deadline import deadline
+from caraway.client.flow import ChannelFlow
+from caraway.client.lifetime import Lifetime
+from caraway.errors import CarawayError, ProtocolError
+from caraway.wire.capabilities import Capabilities
+from caraway.wire.constants import ChannelType, Sender
+from caraway.wire.fields import Buffer, LayoutError
+from caraway.wire.messages import base
+from caraway.wire.messages.base import Message
+from caraway.wire.messages.common import (
+    Ack,
+    AckSync,
+    Disconnecting,
+    List,
+    Notify,
+    Ping,
+    Pong,
+    SetAck,
+    Severity,
+    WaitForChannels,
+)
+from caraway.wire.sublist import unpack_sub_list
+
+if TYPE_CHECKING:
+    from caraway.client.session import Session
+
+log = logging.getLogger(__name__)
+
+WAIT_FOR_CHANNELS_DEADLINE = 10.0
+"""Seconds: a wait for other channels that lasts longer is a fault of the server (or cyclic)."""
+
+T = TypeVar("T")
+_H = TypeVar("_H", bound=Callable[..., Any])
+Handler = Callable[[Any, Any], Awaitable[None] | None]
+
+
+def handles(message: type[Message]) -> Callable[[_H], _H]:
+    """Mark a method as the handler of a message."""
+
+    def mark(method: _H) -> _H:
+        method.__dict__.setdefault("handled", []).append(message)
+        return method
+
+    return mark
+
+
+class Channel:
+    """What all channels have in common: acknowledgements, pings, notices, waiting for each other."""
+
+    channel_type: ClassVar[ChannelType]
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    """What the client announces in this channel's link."""
+    silence_limit: float | None = None
+    """Seconds without a byte after which the server counts as gone; None: it may be silent for ever."""
+    handlers: ClassVar[dict[int, tuple[type[Message], Handler]]]
+
+    def __init_subclass__(cls) -> None:
+        cls.handlers = {}
+        for owner in reversed(cls.__mro__):
+            for method in vars(owner).values():
+                for message in getattr(method, "handled", ()):
+                    cls.handlers[message.id] = (message, method)
+
+    def __init__(self, session: Session, id: int, connection: Connection) -> None:
+        self.session = session
+        self.id = id
+        self.name = f"{self.channel_type.name.lower()} {id}"
+        self.connection = connection
+        self.flow = ChannelFlow(connection)
+        self._life = Lifetime()
+        self.processed_serial = 0
+        self._processed = asyncio.Event()
+
+    def start(self) -> None:
+        """Send what belongs to a start."""
+
+    def send(self, message: Message) -> None:
+        """Queue a message. Raises what ended the channel, if something did."""
+        self.check()
+        self.flow.send(message)
+
+    @property
+    def error(self) -> CarawayError | None:
+        """Why the channel has ended; None while it lives."""
+        return self._life.error
+
+    def check(self) -> None:
+        """Raise what ended the channel, if something did."""
+        self._life.check()
+
+    async def run(self) -> None:
+        """Take messages until the connection ends. Raises what ended it."""
+        while True:
+            while (frame := self.connection.next_frame()) is not None:
+                self.flow.received(frame)
+                if frame.sub_list:
+                    await self._handle_sub_list(frame.body, frame.sub_list)
+                if self.flow.acks.received():
+                    self.flow.send(Ack())
+                waiting = self._dispatch(frame.type, frame.body)
+                if waiting is not None:
+                    await waiting
+                self._set_processed()
+            if self.silence_limit is None:
+                await self.connection.readable()
+            else:
+                async with deadline(self.silence_limit, f"{self.connection.peer}: a sign of life"):
+                    await self.connection.readable()
+
+    def _dispatch(self, type: int, body: Buffer) -> Awaitable[None] | None:
+        entry = self.handlers.get(type)
+        if entry is None:
+            if type not in base.messages(self.channel_type, Sender.SERVER):
+                log.debug("%s: message %d is unknown, skipped", self.name, type)
+            return None
+        message, handler = entry
+        return handler(self, base.unpack(message, body, self.name))
+
+    async def _handle_sub_list(self, body: Buffer, offset: int) -> None:
+        try:
+            messages = unpack_sub_list(body, offset)
+        except (LayoutError, struct.error) as error:
+            raise ProtocolError(f"{self.name}: sub-messages {error}") from None
+        for type, data in messages:
+            if type == List.id:
+                raise ProtocolError(f"{self.name}: a LIST inside a list")
+            waiting = self._dispatch(type, data)
+            if waiting is not None:
+                await waiting
+
+    def _set_processed(self) -> None:
+        self.processed_serial = self.flow.received_serial
+        self._processed.set()
+
+    async def wait_processed(self, serial: int) -> None:
+        """Wait until the message of that number has been processed, or the channel has ended."""
+        while self.processed_serial < serial and self.error is None:
+            self._processed.clear()
+            await self._processed.wait()
+
+    async def until(self, wait: Coroutine[Any, Any, T]) -> T:
+        """Await something, but no longer than the channel lives. Raises what ended it if that comes first."""
+        return await self._life.until(wait)
+
+    def end(self, error: CarawayError) -> None:
+        """The channel is over."""
+        self._life.end(error)
+        self._processed.set()
+
+    async def aclose(self) -> None:
+        """Close the connection in order."""
+        await self.connection.aclose()
+
+    @handles(SetAck)
+    def _set_ack(self, message: SetAck) -> None:
+        self.flow.acks.set(message.window)
+        self.flow.send(AckSync(message.generation))
+
+    @handles(Ping)
+    def _ping(self, message: Ping) -> None:
+        self.flow.send(Pong(message.ping_id, message.timestamp))
+
+    @handles(List)
+    async def _list(self, message: List) -> None:
+        await self._handle_sub_list(message.sub_list, 0)
+
+    @handles(WaitForChannels)
+    async def _wait_for_channels(self, message: WaitForChannels) -> None:
+        async with deadline(WAIT_FOR_CHANNELS_DEADLINE, f"{self.name}: waiting for other channels"):
+            for entry in message.wait_list:
+                other = self.session.channels.get((entry.channel_type, entry.channel_id))
+                if other is not None and other is not self:
+                    await other.wait_processed(entry.message_serial)
+
+    @handles(Notify)
+    def _notify(self, message: Notify) -> None:
+        level = {Severity.INFO: logging.INFO, Severity.WARN: logging.WARNING}.get(message.severity, logging.ERROR)
+        log.log(level, "%s: the server says: %s", self.name, message.message)
+
+    @handles(Disconnecting)
+    def _disconnecting(self, message: Disconnecting) -> None:
+        log.info("%s: the server is about to leave (%s)", self.name, message.reason)

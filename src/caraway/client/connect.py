@@ -1,0 +1,91 @@
+"""`connect`: from whatever names a server to a running session."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Generator, Iterable
+from types import TracebackType
+from typing import Any, Literal
+
+from caraway.client.deadline import deadline
+from caraway.client.dial import Dialer
+from caraway.client.session import CHANNELS, Session
+from caraway.endpoint import Credentials, Endpoint, endpoint_password
+
+CONNECT_DEADLINE = 10.0
+"""Seconds until all channels are linked."""
+
+
+def connect(
+    server: Endpoint | str | os.PathLike[str],
+    *,
+    password: str | None = None,
+    credentials: Credentials | None = None,
+    ca_file: str | None = None,
+    host_subject: str | None = None,
+    channels: Iterable[Literal["display", "inputs", "cursor"]] = ("display", "inputs", "cursor"),
+    mouse_mode: Literal["client", "server"] = "client",
+    timeout: float = CONNECT_DEADLINE,
+) -> Connecting:
+    """Begin a session with a SPICE server.
+
+        async with caraway.connect("spice://host:5900") as session:
+            await session.display.ready()
+
+    server: connection URI, path of a `.vv` file, or Endpoint.
+    password, ca_file, host_subject: replace what the endpoint says. credentials: asked for the password instead.
+    channels: which to link besides main. mouse_mode: "client" sends positions where the guest can take them.
+    timeout: seconds until all are linked.
+    Raises EndpointError at once; entering raises LinkError, AuthError, TlsError, ProtocolError or DeadlineError.
+    """
+    changes: dict[str, Any] = {"password": password, "ca_file": ca_file, "host_subject": host_subject}
+    endpoint = dataclasses.replace(Endpoint.of(server), **{k: v for k, v in changes.items() if v is not None})
+    wanted: frozenset[str] = frozenset(channels)
+    if unknown := wanted - CHANNELS:
+        raise ValueError(f"no such channels: {', '.join(sorted(unknown))}")
+    return Connecting(endpoint, credentials or endpoint_password, wanted, mouse_mode == "client", timeout)
+
+
+class Connecting:
+    """What `connect` gives: enter it, or await it and call `aclose` on the session yourself."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        channels: frozenset[str],
+        wants_client_mouse: bool,
+        timeout: float,
+    ) -> None:
+        self._endpoint = endpoint
+        self._credentials = credentials
+        self._channels = channels
+        self._wants_client_mouse = wants_client_mouse
+        self._timeout = timeout
+        self._session: Session | None = None
+
+    async def _connect(self) -> Session:
+        async with deadline(self._timeout, f"{self._endpoint}: connecting"):
+            password = await self._credentials(self._endpoint)
+            dialer = Dialer(self._endpoint, password)
+            session = Session(dialer, self._channels, wants_client_mouse=self._wants_client_mouse)
+            try:
+                await session.start()
+            except BaseException:
+                await session.abort()
+                raise
+        return session
+
+    def __await__(self) -> Generator[Any, None, Session]:
+        return self._connect().__await__()
+
+    async def __aenter__(self) -> Session:
+        self._session = await self._connect()
+        return self._session
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._session is not None
+        await self._session.aclose()

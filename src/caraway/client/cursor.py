@@ -1,0 +1,88 @@
+"""The cursor channel: the pointer's shape and place (spec/messages.md 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from caraway.canvas.cursor import CursorShape, decode_cursor
+from caraway.client.channel import Channel, handles
+from caraway.client.connection import Connection
+from caraway.errors import ProtocolError
+from caraway.wire.constants import ChannelType
+from caraway.wire.messages.cursor import (
+    Cursor,
+    CursorFlags,
+    Hide,
+    Init,
+    InvalAll,
+    InvalOne,
+    Move,
+    Reset,
+    Set,
+)
+
+if TYPE_CHECKING:
+    from caraway.client.session import Session
+
+CACHE_SIZE = 256
+"""Shapes that a server may have cached at its client at once."""
+
+
+class CursorChannel(Channel):
+    """What the pointer looks like and where it is. Display n's pointer is on cursor channel n."""
+
+    channel_type = ChannelType.CURSOR
+
+    def __init__(self, session: Session, id: int, connection: Connection) -> None:
+        super().__init__(session, id, connection)
+        self.shape: CursorShape | None = None
+        """None: the guest has no pointer of its own, or draws it itself."""
+        self.position = (0, 0)
+        """Where the hot spot is, pixels of the display's primary surface. Not updated in mouse mode CLIENT."""
+        self.visible = False
+        self._cache: dict[int, CursorShape] = {}
+
+    @handles(Init)
+    @handles(Set)
+    def _set(self, message: Init | Set) -> None:
+        self.position = (message.position.x, message.position.y)
+        self.visible = message.visible
+        self.shape = self._shape(message.cursor)
+
+    def _shape(self, cursor: Cursor) -> CursorShape | None:
+        shape = cursor.shape
+        if shape is None:
+            return None
+        if cursor.flags & CursorFlags.FROM_CACHE:
+            try:
+                return self._cache[shape.unique]
+            except KeyError:
+                raise ProtocolError(f"{self.name}: cursor {shape.unique:#x} is not in the cache") from None
+        image = decode_cursor(
+            shape.type, shape.width, shape.height, shape.data, hot_x=shape.hot_spot_x, hot_y=shape.hot_spot_y
+        )
+        if cursor.flags & CursorFlags.CACHE_ME:
+            if len(self._cache) >= CACHE_SIZE and shape.unique not in self._cache:
+                raise ProtocolError(f"{self.name}: more than {CACHE_SIZE} cached cursors")
+            self._cache[shape.unique] = image
+        return image
+
+    @handles(Reset)
+    def _reset(self, message: Reset) -> None:
+        self.shape, self.visible = None, False
+
+    @handles(Move)
+    def _move(self, message: Move) -> None:
+        self.position, self.visible = (message.position.x, message.position.y), True
+
+    @handles(Hide)
+    def _hide(self, message: Hide) -> None:
+        self.visible = False
+
+    @handles(InvalOne)
+    def _inval_one(self, message: InvalOne) -> None:
+        self._cache.pop(message.unique, None)
+
+    @handles(InvalAll)
+    def _inval_all(self, message: InvalAll) -> None:
+        self._cache.clear()

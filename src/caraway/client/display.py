@@ -1,0 +1,250 @@
+"""The display channel: messages drawn on surfaces, shown by a `Screen` (spec/messages.md 2, spec/canvas.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from caraway.canvas import raster
+from caraway.canvas.region import Box
+from caraway.canvas.screen import Screen
+from caraway.canvas.source import Brush, Pattern
+from caraway.canvas.surface import Surface
+from caraway.client.channel import Channel, handles
+from caraway.client.connection import Connection
+from caraway.client.deadline import deadline
+from caraway.client.images import ImageDecoder
+from caraway.client.screenshot import Screenshot
+from caraway.errors import LinkError, ProtocolError
+from caraway.wire.capabilities import Capabilities
+from caraway.wire.constants import ChannelType
+from caraway.wire.messages.display import (
+    DisplayCapability,
+    ImageCompression,
+    Init,
+    InvalAllPalettes,
+    InvalPalette,
+    Mark,
+    MonitorsConfig,
+    PreferredCompression,
+    StreamActivateReport,
+    StreamReport,
+    SurfaceCreate,
+    SurfaceDestroy,
+    SurfaceFlags,
+)
+from caraway.wire.messages.draw import (
+    CopyBits,
+    Draw,
+    DrawBlackness,
+    DrawBlend,
+    DrawCopy,
+    DrawFill,
+    DrawInvers,
+    DrawOpaque,
+    DrawWhiteness,
+)
+from caraway.wire.messages.images import MaskFlags, NoBrush, PatternBrush, QMask, SolidBrush
+
+if TYPE_CHECKING:
+    from caraway.client.session import Session
+
+log = logging.getLogger(__name__)
+
+PRIMARY = 0
+"""Id of a display's primary surface."""
+
+MAX_SURFACE_PIXELS = 1 << 27
+"""Pixels of all surfaces of a display: 512 MiB, twice the video memory of a large guest."""
+
+NO_FRAMES_DECODED = 0xFFFFFFFF
+"""In a stream report: this client does not decode the stream; the server sends images instead."""
+
+READY_DEADLINE = 30.0
+STABLE_DEADLINE = 60.0
+
+
+class DisplayChannel(Channel):
+    """One display of the guest. What it shows is in `screen`."""
+
+    channel_type = ChannelType.DISPLAY
+    capabilities = Capabilities([DisplayCapability.MONITORS_CONFIG, DisplayCapability.STREAM_REPORT])
+
+    def __init__(self, session: Session, id: int, connection: Connection) -> None:
+        super().__init__(session, id, connection)
+        self.screen = Screen()
+        self._surfaces: dict[int, Surface] = {}
+        self._images = ImageDecoder(self._surface)
+
+    def start(self) -> None:
+        """Ask for images that this client decodes: no pixmap cache, no GLZ window, LZ."""
+        self.send(Init(1, 0, 1, 0))
+        machine = self.connection.machine
+        if machine is not None and DisplayCapability.PREF_COMPRESSION in machine.server_channel:
+            self.send(PreferredCompression(ImageCompression.LZ))
+
+    # what is shown
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of what is shown, pixels; (0, 0) before the first picture."""
+        surface = self.screen.surface
+        return (surface.width, surface.height) if surface else (0, 0)
+
+    def screenshot(self) -> Screenshot:
+        """The picture as it is now. Raises LinkError before the first one: await `ready` first."""
+        surface = self.screen.surface
+        if surface is None:
+            self.check()
+            raise LinkError(f"{self.name}: no picture yet; await display.ready() first")
+        return Screenshot(surface.width, surface.height, bytes(surface.to_bgrx()))
+
+    async def ready(self, timeout: float = READY_DEADLINE) -> None:
+        """Wait for the first complete picture. Raises DeadlineError: a guest may have no screen at all."""
+        async with deadline(timeout, f"{self.name}: a first picture"):
+            while self.screen.surface is None:
+                await self._next_change()
+
+    async def wait_stable(self, quiet: float = 0.5, timeout: float = STABLE_DEADLINE) -> None:
+        """Wait until there is a picture and nothing on it has changed for `quiet` seconds. Raises DeadlineError."""
+        async with deadline(timeout, f"{self.name}: {quiet:g} s without a change"):
+            await self.ready(timeout)
+            while True:
+                try:
+                    async with asyncio.timeout(quiet):
+                        await self._next_change()
+                except TimeoutError:
+                    return
+
+    async def frames(self) -> AsyncIterator[Screenshot]:
+        """The picture, and again after each change; changes that come faster than they are taken are merged."""
+        await self.ready()
+        shown = -1
+        while True:
+            if self.screen.serial == shown:
+                await self._next_change()
+            shown = self.screen.serial
+            yield self.screenshot()
+
+    async def _next_change(self) -> None:
+        changed = asyncio.Event()
+        stop = self.screen.listen(lambda change: changed.set())
+        try:
+            await self.until(changed.wait())
+        finally:
+            stop()
+
+    # surfaces
+
+    def _surface(self, id: int) -> Surface:
+        try:
+            return self._surfaces[id]
+        except KeyError:
+            raise ProtocolError(f"{self.name}: there is no surface {id}") from None
+
+    @handles(SurfaceCreate)
+    def _surface_create(self, message: SurfaceCreate) -> None:
+        self._surfaces.pop(message.surface_id, None)
+        pixels = sum(s.width * s.height for s in self._surfaces.values()) + message.width * message.height
+        if pixels > MAX_SURFACE_PIXELS:
+            raise ProtocolError(f"{self.name}: surfaces of {pixels} pixels, limit {MAX_SURFACE_PIXELS}")
+        surface = Surface(message.width, message.height, message.format)
+        self._surfaces[message.surface_id] = surface
+        if message.surface_id == PRIMARY or message.flags & SurfaceFlags.PRIMARY:
+            self.screen.begin(surface)
+
+    @handles(SurfaceDestroy)
+    def _surface_destroy(self, message: SurfaceDestroy) -> None:
+        self._surfaces.pop(message.surface_id, None)
+        if message.surface_id == PRIMARY:
+            self.screen.lost()
+
+    @handles(Mark)
+    def _mark(self, message: Mark) -> None:
+        self.screen.mark()
+
+    @handles(MonitorsConfig)
+    def _monitors_config(self, message: MonitorsConfig) -> None:
+        self.screen.set_heads(message.heads)
+
+    @handles(InvalPalette)
+    def _inval_palette(self, message: InvalPalette) -> None:
+        self._images.forget_palette(message.palette_id)
+
+    @handles(InvalAllPalettes)
+    def _inval_all_palettes(self, message: InvalAllPalettes) -> None:
+        self._images.forget_palettes()
+
+    @handles(StreamActivateReport)
+    def _stream_activate_report(self, message: StreamActivateReport) -> None:
+        self.send(StreamReport(message.stream_id, message.unique_id, 0, 0, 0, NO_FRAMES_DECODED, 0, 0xFFFFFFFF))
+
+    # drawing
+
+    @handles(DrawCopy)
+    @handles(DrawBlend)
+    async def _draw_copy(self, message: DrawCopy | DrawBlend) -> None:
+        surface = self._surface(message.surface_id)
+        if message.src_bitmap is None:
+            return
+        source = await self._images.decode(message.src_bitmap, surface)
+        mask = await self._mask(message.mask, surface)
+        drawn = raster.copy(
+            surface, message.box, message.clip, source, message.src_area, message.rop, message.scale_mode, mask
+        )
+        self._drawn(message, drawn)
+
+    @handles(DrawFill)
+    async def _draw_fill(self, message: DrawFill) -> None:
+        surface = self._surface(message.surface_id)
+        brush = await self._brush(message.brush, surface)
+        mask = await self._mask(message.mask, surface)
+        self._drawn(message, raster.fill(surface, message.box, message.clip, brush, message.rop, mask))
+
+    @handles(DrawOpaque)
+    async def _draw_opaque(self, message: DrawOpaque) -> None:
+        surface = self._surface(message.surface_id)
+        if message.src_bitmap is None:
+            return
+        source = await self._images.decode(message.src_bitmap, surface)
+        brush = await self._brush(message.brush, surface)
+        mask = await self._mask(message.mask, surface)
+        drawn = raster.opaque(
+            surface, message.box, message.clip, source, message.src_area, brush, message.rop, message.scale_mode, mask
+        )
+        self._drawn(message, drawn)
+
+    @handles(DrawBlackness)
+    @handles(DrawWhiteness)
+    @handles(DrawInvers)
+    async def _draw_plain(self, message: DrawBlackness | DrawWhiteness | DrawInvers) -> None:
+        operation = {DrawBlackness: raster.blackness, DrawWhiteness: raster.whiteness, DrawInvers: raster.invers}
+        surface = self._surface(message.surface_id)
+        mask = await self._mask(message.mask, surface)
+        self._drawn(message, operation[type(message)](surface, message.box, message.clip, mask))
+
+    @handles(CopyBits)
+    def _copy_bits(self, message: CopyBits) -> None:
+        surface = self._surface(message.surface_id)
+        self._drawn(message, raster.copy_bits(surface, message.box, message.clip, message.src_pos))
+
+    def _drawn(self, message: Draw, boxes: list[Box]) -> None:
+        if message.surface_id == PRIMARY:
+            self.screen.damage(boxes)
+
+    async def _brush(self, brush: NoBrush | SolidBrush | PatternBrush, surface: Surface) -> Brush:
+        match brush:
+            case SolidBrush(color=color):
+                return color
+            case PatternBrush(pattern=pattern, pos=pos):
+                return Pattern(await self._images.decode(pattern, surface), pos)
+            case _:
+                return None
+
+    async def _mask(self, mask: QMask, surface: Surface) -> raster.Mask | None:
+        if mask.bitmap is None:
+            return None
+        decoded = await self._images.decode(mask.bitmap, surface)
+        return raster.Mask(decoded, mask.pos, bool(mask.flags & MaskFlags.INVERS))

@@ -1,0 +1,172 @@
+"""Keys: PC/XT set 1 scancodes by name and by the character they type (spec/messages.md 4.1).
+
+SPICE carries the positions of keys, not characters; what a key types is the guest's business. Text is turned into keys
+for a guest with a US layout.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from caraway.errors import CarawayError
+
+EXTENDED = 0xE000
+"""Marks a key whose scancode follows the prefix 0xe0."""
+
+_ROWS = {
+    0x02: "1234567890-=",
+    0x10: "qwertyuiop[]",
+    0x1E: "asdfghjkl;'`",
+    0x2B: "\\zxcvbnm,./",
+}
+_SHIFTED = dict(zip("1234567890-=[];'`\\,./", '!@#$%^&*()_+{}:"~|<>?', strict=True))
+
+KEYS: dict[str, int] = {
+    character: first + place for first, row in _ROWS.items() for place, character in enumerate(row)
+} | {
+    "esc": 0x01,
+    "backspace": 0x0E,
+    "tab": 0x0F,
+    "enter": 0x1C,
+    "ctrl": 0x1D,
+    "shift": 0x2A,
+    "shift_r": 0x36,
+    "alt": 0x38,
+    "space": 0x39,
+    "capslock": 0x3A,
+    **{f"f{n}": 0x3A + n for n in range(1, 11)},
+    "f11": 0x57,
+    "f12": 0x58,
+    "numlock": 0x45,
+    "scrolllock": 0x46,
+    **{
+        f"kp_{name}": 0x47 + place
+        for place, name in enumerate(["7", "8", "9", "minus", "4", "5", "6", "plus", "1", "2", "3", "0", "decimal"])
+    },
+    "kp_multiply": 0x37,
+    "kp_divide": EXTENDED | 0x35,
+    "kp_enter": EXTENDED | 0x1C,
+    "less": 0x56,
+    "ctrl_r": EXTENDED | 0x1D,
+    "altgr": EXTENDED | 0x38,
+    "home": EXTENDED | 0x47,
+    "up": EXTENDED | 0x48,
+    "pageup": EXTENDED | 0x49,
+    "left": EXTENDED | 0x4B,
+    "right": EXTENDED | 0x4D,
+    "end": EXTENDED | 0x4F,
+    "down": EXTENDED | 0x50,
+    "pagedown": EXTENDED | 0x51,
+    "insert": EXTENDED | 0x52,
+    "delete": EXTENDED | 0x53,
+    "super": EXTENDED | 0x5B,
+    "super_r": EXTENDED | 0x5C,
+    "menu": EXTENDED | 0x5D,
+    "print": EXTENDED | 0x37,
+}
+"""Scancode of each key by name; extended ones carry EXTENDED."""
+
+ALIASES = {
+    "escape": "esc",
+    "return": "enter",
+    "control": "ctrl",
+    "ctrl_l": "ctrl",
+    "control_l": "ctrl",
+    "control_r": "ctrl_r",
+    "shift_l": "shift",
+    "alt_l": "alt",
+    "alt_r": "altgr",
+    "option": "alt",
+    "del": "delete",
+    "ins": "insert",
+    "pgup": "pageup",
+    "page_up": "pageup",
+    "pgdn": "pagedown",
+    "pgdown": "pagedown",
+    "page_down": "pagedown",
+    "win": "super",
+    "windows": "super",
+    "meta": "super",
+    "cmd": "super",
+    "caps_lock": "capslock",
+    "num_lock": "numlock",
+    "scroll_lock": "scrolllock",
+    "bksp": "backspace",
+    "printscreen": "print",
+    "sysrq": "print",
+    "minus": "-",
+    "plus": "=",
+    "comma": ",",
+    "period": ".",
+    "dot": ".",
+    "slash": "/",
+    "backslash": "\\",
+}
+
+PAUSE = bytes([0xE1, 0x1D, 0x45, 0xE1, 0x9D, 0xC5])
+"""The Pause key, press and release in one; it cannot be held."""
+
+
+class KeyNameError(CarawayError, ValueError):
+    """A key or character that no key of the keyboard makes."""
+
+    exit_code = 2
+
+
+def scancode(name: str) -> int:
+    """The scancode of a key by its name, whatever its case. Raises KeyNameError, with the nearest names there are."""
+    key = name.lower() if len(name) > 1 else name
+    key = ALIASES.get(key, key)
+    code = KEYS.get(key)
+    if code is None:
+        code = KEYS.get(key.lower())
+    if code is None:
+        near = difflib.get_close_matches(name.lower(), [*KEYS, *ALIASES, "pause"], n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise KeyNameError(f"there is no key {name!r}{hint}")
+    return code
+
+
+def chord(text: str) -> list[int]:
+    """The scancodes of keys held together, such as `ctrl+alt+delete`, in the order of pressing.
+
+    A plus sign itself is written `plus`, or as the last character (`ctrl++`).
+    """
+    if not text:
+        raise KeyNameError("a chord without keys")
+    names = text.split("+")
+    if text.endswith("+"):
+        names = [*names[:-2], "plus"]
+    codes = [scancode(name) for name in names]
+    if any(name.lower() == "plus" for name in names) and KEYS["shift"] not in codes:
+        codes.insert(len(codes) - 1, KEYS["shift"])
+    return codes
+
+
+def strokes(text: str) -> list[list[int]]:
+    """The chord that types each character on a US layout. Raises KeyNameError before anything is typed."""
+    return [_stroke(character) for character in text]
+
+
+def _stroke(character: str) -> list[int]:
+    plain = {"\n": "enter", "\r": "enter", "\t": "tab", " ": "space", "\b": "backspace", "\x1b": "esc"}
+    if character in plain:
+        return [KEYS[plain[character]]]
+    if character in KEYS:
+        return [KEYS[character]]
+    if character.lower() in KEYS and character.isascii():
+        return [KEYS["shift"], KEYS[character.lower()]]
+    for base, shifted in _SHIFTED.items():
+        if shifted == character:
+            return [KEYS["shift"], KEYS[base]]
+    raise KeyNameError(f"no key of a US keyboard types {character!r}")
+
+
+def key_down(code: int) -> int:
+    """The number that KEY_DOWN carries: up to four scancode bytes, the first one lowest."""
+    return 0xE0 | (code & 0x7F) << 8 if code & EXTENDED else code
+
+
+def key_up(code: int) -> int:
+    """The number that KEY_UP carries."""
+    return 0xE0 | (code & 0x7F | 0x80) << 8 if code & EXTENDED else code | 0x80

@@ -1,0 +1,120 @@
+"""The main channel: session id, list of channels, mouse mode, media clock (spec/messages.md 1)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from caraway.client.channel import Channel, handles
+from caraway.client.connection import Connection
+from caraway.errors import MigrationError
+from caraway.wire.capabilities import Capabilities, MainCapability
+from caraway.wire.constants import ChannelType
+from caraway.wire.messages.main import (
+    AgentConnected,
+    AgentConnectedTokens,
+    AgentDisconnected,
+    AttachChannels,
+    ChannelsList,
+    Init,
+    MigrateSwitchHost,
+    MouseMode,
+    MouseModeRequest,
+    MouseModes,
+    MultiMediaTime,
+    Name,
+    Uuid,
+)
+
+if TYPE_CHECKING:
+    from caraway.client.session import Session
+
+SILENCE_LIMIT = 60.0
+"""Seconds: over TCP the server pings every 15 s (spec/wire.md 8)."""
+
+
+class MainChannel(Channel):
+    """What the session is about: everything but pixels, keys and sound."""
+
+    channel_type = ChannelType.MAIN
+    capabilities = Capabilities([MainCapability.NAME_AND_UUID, MainCapability.AGENT_CONNECTED_TOKENS])
+
+    def __init__(self, session: Session, id: int, connection: Connection) -> None:
+        super().__init__(session, id, connection)
+        self.silence_limit = None if connection.local else SILENCE_LIMIT
+        self.session_id = 0
+        self.vm_name = ""
+        self.vm_uuid: uuid.UUID | None = None
+        self.mouse_mode = MouseModes.SERVER
+        self.supported_mouse_modes = MouseModes.SERVER
+        self.agent_connected = False
+        self.initialised = asyncio.Event()
+        self.listed = asyncio.Event()
+        self.mouse_mode_changed = asyncio.Event()
+        self.available: list[tuple[ChannelType, int]] = []
+        """Channels that the server has, in its order."""
+        self._media_clock_offset = 0
+
+    @property
+    def multi_media_time(self) -> int:
+        """The server's media clock now, milliseconds modulo 2**32."""
+        return (int(time.monotonic() * 1000) + self._media_clock_offset) & 0xFFFFFFFF
+
+    @handles(Init)
+    def _init(self, message: Init) -> None:
+        self.session_id = message.session_id
+        self.agent_connected = message.agent_connected
+        self._set_multi_media_time(message.multi_media_time)
+        self.initialised.set()
+        self.send(AttachChannels())
+        self._set_mouse_mode(message.supported_mouse_modes, message.current_mouse_mode)
+
+    @handles(Name)
+    def _name(self, message: Name) -> None:
+        self.vm_name = message.name
+
+    @handles(Uuid)
+    def _uuid(self, message: Uuid) -> None:
+        self.vm_uuid = uuid.UUID(bytes=bytes(message.uuid))
+
+    @handles(ChannelsList)
+    def _channels_list(self, message: ChannelsList) -> None:
+        new = [(entry.type, entry.id) for entry in message.entries]
+        self.available += [channel for channel in new if channel not in self.available]
+        self.listed.set()
+        self.session.channels_listed(new)
+
+    @handles(MouseMode)
+    def _mouse_mode(self, message: MouseMode) -> None:
+        self._set_mouse_mode(message.supported_modes, message.current_mode)
+
+    def _set_mouse_mode(self, supported: MouseModes, current: MouseModes) -> None:
+        self.supported_mouse_modes, self.mouse_mode = supported, current
+        self.mouse_mode_changed.set()
+        if supported & MouseModes.CLIENT and current == MouseModes.SERVER and self.session.wants_client_mouse:
+            self.send(MouseModeRequest(MouseModes.CLIENT))
+
+    @handles(AgentConnected)
+    @handles(AgentConnectedTokens)
+    def _agent_connected(self, message: AgentConnected | AgentConnectedTokens) -> None:
+        self.agent_connected = True
+
+    @handles(AgentDisconnected)
+    def _agent_disconnected(self, message: AgentDisconnected) -> None:
+        self.agent_connected = False
+
+    @handles(MultiMediaTime)
+    def _multi_media_time(self, message: MultiMediaTime) -> None:
+        self._set_multi_media_time(message.time)
+
+    def _set_multi_media_time(self, now: int) -> None:
+        self._media_clock_offset = now - int(time.monotonic() * 1000)
+
+    @handles(MigrateSwitchHost)
+    def _switch_host(self, message: MigrateSwitchHost) -> None:
+        raise MigrationError(
+            f"{self.connection.peer}: the VM has moved to {message.host}"
+            f" (port {message.port}, TLS port {message.sport}); connect there"
+        )
