@@ -27,6 +27,8 @@ PIN = b"\x30\x59"
         ({"host": b"h", "port": 1}, "host is a bytes"),
         ({"host": "a b", "port": 1}, "'a b'"),
         ({"host": "h\r\nX: y", "port": 1}, "control"),
+        ({"host": "h\x7f", "port": 1}, "control"),
+        ({"host": "h\x85", "port": 1}, "control"),
         ({"host": "\ud800", "port": 1}, "surrogate"),
         ({"host": "h", "port": 1, "unix_path": "/s"}, "one or the other"),
         ({"unix_path": "/s", "port": 1}, "one or the other"),

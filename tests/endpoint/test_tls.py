@@ -89,7 +89,7 @@ def test_public_key_decides_alone(issue):
 @pytest.mark.parametrize("der", [None, b"", b"\x30", b"nonsense"])
 @pytest.mark.parametrize("fields", [{}, {"host_subject": "CN=h"}, {"public_key": b"x"}])
 def test_no_readable_certificate(der, fields):
-    with pytest.raises(TlsError):
+    with pytest.raises(TlsError, match="cannot be read" if der else "sent no certificate"):
         check_certificate(Endpoint(host="h", tls_port=1, **fields), der)
     check_certificate(Endpoint(host="h", tls_port=1, insecure=True), der)
 

@@ -78,6 +78,6 @@ def _matches(pattern: str, host: str) -> bool:
     label, _, rest = name.partition(".")
     wild, _, fixed = pattern.partition(".")
     before, _, after = wild.partition("*")
-    if not fixed or fixed != rest or "*" in after:
+    if not fixed or fixed != rest:
         return False
     return len(label) >= len(before) + len(after) and label.startswith(before) and label.endswith(after)
