@@ -79,10 +79,10 @@ Steps = Generator[int, bytes, None]
 class LinkRefusedError(LinkError):
     """The server answered a link with an error: `code` says which."""
 
-    def __init__(self, channel: str, code: LinkErrorCode | int) -> None:
+    def __init__(self, code: LinkErrorCode | int) -> None:
         text = EXPLANATIONS.get(code, "the server refused") if isinstance(code, LinkErrorCode) else "the server refused"
         name = code.name if isinstance(code, LinkErrorCode) else "unknown"
-        super().__init__(f"{channel}: {text} (link error {int(code)}, {name})")
+        super().__init__(f"{text} (link error {int(code)}, {name})")
         self.code = code
 
 
@@ -94,6 +94,9 @@ def channel_name(channel_type: ChannelType | int, channel_id: int) -> str:
 
 class _Conversation:
     """What both sides share: bytes in and out, and steps that ask for bytes as they go."""
+
+    name: str
+    """Of the channel, in errors."""
 
     def __init__(self) -> None:
         self.done = False
@@ -130,7 +133,7 @@ class _Conversation:
         """Take note that the peer ended the connection. Raises what that means, unless the link is done or failed."""
         if not (self.done or self.closed):
             self.closed = True
-            raise self._ending
+            raise self._named(self._ending)
 
     @property
     def rest(self) -> bytes:
@@ -146,9 +149,14 @@ class _Conversation:
                     self._needs = self._steps.send(taken)
                 except StopIteration:
                     self.done = True
-        except CarawayError:
+        except CarawayError as error:
             self.closed = True
-            raise
+            raise self._named(error) from None
+
+    def _named(self, error: CarawayError) -> CarawayError:
+        """The same error, saying which channel it is about."""
+        error.args = (f"{self.name}: {error}",)
+        return error
 
     def _send(self, *structures: Struct) -> None:
         for structure in structures:
@@ -201,7 +209,7 @@ class ClientLink(_Conversation):
 
     def eof(self) -> None:
         if self._silent and not self._in:
-            self._ending = LinkError(f"{self.name}: the server closed without a reply: it may not have this channel")
+            self._ending = LinkError("no reply: the server has no such channel, or this is its TLS port")
         super().eof()
 
     def _run(self) -> Steps:
@@ -212,29 +220,29 @@ class ClientLink(_Conversation):
         try:
             self.server_common, self.server_channel = unpack_capabilities(reply, body)
         except LayoutError as error:
-            raise ProtocolError(f"{self.name}: link reply at byte {error.offset}: {error.text}") from None
+            raise ProtocolError(f"link reply at byte {error.offset}: {error.text}") from None
         if self._mechanism() is SASL:
             yield from self._sasl()
         else:
             self._ends("instead of a link result")
+            if not any(reply.pub_key):
+                raise AuthError("the server takes no ticket on this connection")
             self._out += encrypt(reply.pub_key, self._password)
         self._password = ""
         self._check((yield from self._number()))
 
     def _ends(self, where: str) -> None:
-        self._ending = LinkError(f"{self.name}: the server closed the connection {where}")
+        self._ending = LinkError(f"the server closed the connection {where}")
 
     def _reply(self, header: LinkHeader) -> Generator[int, bytes, tuple[LinkReply, bytes]]:
         """The rest of a reply; one with an error is raised."""
         if header.magic != MAGIC:
-            raise ProtocolError(
-                f"{self.name}: not a SPICE server (or a TLS port): it says {header.magic!r}, not {MAGIC!r}"
-            )
+            raise ProtocolError(f"not a SPICE server (or a TLS port): it says {header.magic!r}, not {MAGIC!r}")
         if header.major != MAJOR:
-            raise ProtocolError(f"{self.name}: the server speaks SPICE {header.major}, not {MAJOR}")
+            raise ProtocolError(f"the server speaks SPICE {header.major}, not {MAJOR}")
         least = codec(LinkReply).minimum
         if not least <= header.size <= MAX_LINK_SIZE:
-            raise ProtocolError(f"{self.name}: link reply of {header.size} bytes, not {least} to {MAX_LINK_SIZE}")
+            raise ProtocolError(f"link reply of {header.size} bytes, not {least} to {MAX_LINK_SIZE}")
         body = yield header.size
         reply = LinkReply.unpack(body)
         self._check(reply.error)
@@ -242,9 +250,9 @@ class ClientLink(_Conversation):
 
     def _check(self, code: LinkErrorCode | int) -> None:
         if code == LinkErrorCode.PERMISSION_DENIED:
-            raise AuthError(f"{self.name}: {DENIED}")
+            raise AuthError(DENIED)
         if code != LinkErrorCode.OK:
-            raise LinkRefusedError(self.name, code)
+            raise LinkRefusedError(code)
 
     def _number(self) -> Generator[int, bytes, LinkErrorCode | int]:
         """A number, in place of which the server may send an error reply."""
@@ -254,7 +262,7 @@ class ClientLink(_Conversation):
             return number
         header = LinkHeader.unpack(word + (yield codec(LinkHeader).minimum - len(word)))
         yield from self._reply(header)
-        raise ProtocolError(f"{self.name}: a second link reply without an error")
+        raise ProtocolError("a second link reply without an error")
 
     def _mechanism(self) -> CommonCapability:
         """Choose a mechanism that the server advertises, and tell it."""
@@ -270,10 +278,10 @@ class ClientLink(_Conversation):
         if TICKET in self.server_common:
             return TICKET
         if not self._agreed(SASL):
-            raise AuthError(f"{self.name}: the server offers no way to authenticate that was announced to it")
+            raise AuthError("the server offers no way to authenticate that was announced to it")
         if not self._secure:
-            raise AuthError(f"{self.name}: the server wants SASL, which sends no credential without TLS")
-        raise AuthError(f"{self.name}: the server wants SASL, which needs a user name")
+            raise AuthError("the server wants SASL, which sends no credential without TLS")
+        raise AuthError("the server wants SASL, which needs a user name")
 
     def _sasl(self) -> Steps:
         from caraway.wire.sasl import choose_mechanism
@@ -283,29 +291,29 @@ class ClientLink(_Conversation):
         names = [name for name in offered.decode("ascii", "replace").split(",") if name]
         mechanism = choose_mechanism(names, self._username or "", self._password)
         self._send(SaslData(mechanism.name.encode()), _sasl_message(mechanism.start()))
-        self._ending = AuthError(f"{self.name}: the server ended {mechanism.name}: wrong user name or password")
+        self._ending = AuthError(f"the server ended {mechanism.name}: wrong user name or password")
         extra = False
         while True:
             data = yield from self._sasl_data(MAX_SASL_DATA, "SASL challenge")
             complete = (yield from self._read(SaslComplete)).complete
-            challenge = _without_nul(data, self.name)
+            challenge = _without_nul(data)
             if extra and not complete:
-                raise ProtocolError(f"{self.name}: the server does not end {mechanism.name}")
+                raise ProtocolError(f"the server does not end {mechanism.name}")
             extra = mechanism.finished
             response = b"" if not challenge and (extra or complete) else mechanism.step(challenge or b"")
             if complete:
                 break
             self._send(_sasl_message(response))
         if not mechanism.finished:
-            raise AuthError(f"{self.name}: the server ended {mechanism.name} without proving to know the password")
+            raise AuthError(f"the server ended {mechanism.name} without proving to know the password")
         self._ends("instead of a link result")
         if (yield from self._number()) != LinkErrorCode.OK:
-            raise AuthError(f"{self.name}: the server does not accept {mechanism.name} on this connection")
+            raise AuthError(f"the server does not accept {mechanism.name} on this connection")
 
     def _sasl_data(self, limit: int, what: str) -> Generator[int, bytes, bytes]:
         count = int((yield from self._number()))
         if count > limit:
-            raise ProtocolError(f"{self.name}: {what} of {count} bytes, limit {limit}")
+            raise ProtocolError(f"{what} of {count} bytes, limit {limit}")
         return (yield count)
 
 
@@ -451,7 +459,6 @@ class ServerLink(_Conversation):
         request = yield from self._link_message()
         self.name = channel_name(request.channel_type, request.channel_id)
         self.request = request
-        self._ends("before it had linked")
         yield from self._ask(request)
         if self._ticket_key is None and AUTH_SELECTION not in request.common:
             raise self._error(LinkErrorCode.VERSION_MISMATCH, "the client cannot select SASL, which is the only way")
@@ -469,12 +476,12 @@ class ServerLink(_Conversation):
             raise self._error(LinkErrorCode.INVALID_DATA, f"mechanism {mechanism} was not offered")
 
     def _ends(self, where: str) -> None:
-        self._ending = LinkError(f"{self.name}: the client closed the connection {where}")
+        self._ending = LinkError(f"the client closed the connection {where}")
 
     def _error(self, code: LinkErrorCode, text: str) -> ProtocolError:
         """Answer with an error reply; the error is for the owner."""
         self._out += pack_error_reply(code)
-        return ProtocolError(f"{self.name}: {text} (answered by link error {int(code)}, {code.name})")
+        return ProtocolError(f"{text} (answered by link error {int(code)}, {code.name})")
 
     def _link_message(self) -> Generator[int, bytes, LinkRequested]:
         """The client's link message, checked in the order of the deployed server."""
@@ -483,7 +490,7 @@ class ServerLink(_Conversation):
             raise self._error(LinkErrorCode.INVALID_MAGIC, f"{magic!r} is not {MAGIC!r}")
         header = LinkHeader.unpack(magic + (yield codec(LinkHeader).minimum - len(magic)))
         if header.major == 0:
-            raise ProtocolError(f"{self.name}: the client speaks SPICE 0")
+            raise ProtocolError("the client speaks SPICE 0")
         if header.major != MAJOR:
             raise self._error(LinkErrorCode.VERSION_MISMATCH, f"the client speaks SPICE {header.major}")
         least = codec(LinkMessage).minimum
@@ -501,9 +508,9 @@ class ServerLink(_Conversation):
         ticket = yield TICKET_SIZE
         try:
             password = key.decrypt(ticket)
-        except AuthError as error:
+        except AuthError:
             self._send(LinkResult(LinkErrorCode.PERMISSION_DENIED))
-            raise AuthError(f"{self.name}: {error}") from None
+            raise
         yield from self._ask(TicketReceived(password))
 
     def _sasl(self, lookup: Lookup) -> Steps:
@@ -516,7 +523,7 @@ class ServerLink(_Conversation):
         mechanism = SERVER_MECHANISMS[name](lookup)
         response = yield from self._sasl_data(MAX_SASL_DATA, "initial response")
         while True:
-            challenge = mechanism.step(_without_nul(response, self.name))
+            challenge = mechanism.step(_without_nul(response))
             complete = mechanism.username is not None
             self._send(_sasl_message(challenge), SaslComplete(complete))
             if mechanism.username is not None:
@@ -528,7 +535,7 @@ class ServerLink(_Conversation):
     def _sasl_data(self, limit: int, what: str) -> Generator[int, bytes, bytes]:
         count = (yield from self._read(SaslCount)).count
         if count > limit:
-            raise ProtocolError(f"{self.name}: {what} of {count} bytes, limit {limit}")
+            raise ProtocolError(f"{what} of {count} bytes, limit {limit}")
         return (yield count)
 
 
@@ -537,9 +544,9 @@ def _sasl_message(data: bytes | None) -> SaslData:
     return SaslData(b"" if data is None else data + b"\0")
 
 
-def _without_nul(data: bytes, name: str) -> bytes | None:
+def _without_nul(data: bytes) -> bytes | None:
     if not data:
         return None
     if data[-1]:
-        raise ProtocolError(f"{name}: SASL data does not end in a NUL")
+        raise ProtocolError("SASL data does not end in a NUL")
     return data[:-1]

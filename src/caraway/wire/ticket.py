@@ -21,10 +21,10 @@ EXPONENT = 65537
 class PublicKeyInfo(Struct):
     """DER SubjectPublicKeyInfo of a ticket key. Key size and exponent are fixed, so that only the modulus varies."""
 
-    before: ClassVar = Constant(bytes.fromhex("30819f300d06092a864886f70d010101050003818d0030818902818100"))
+    algorithm: ClassVar = Constant(bytes.fromhex("30819f300d06092a864886f70d010101050003818d0030818902818100"))
     modulus: Annotated[bytes, Length(KEY_BITS // 8)]
     """Big-endian."""
-    after: ClassVar = Constant(bytes.fromhex("0203010001"))
+    exponent: ClassVar = Constant(bytes.fromhex("0203010001"))
 
 
 def encrypt(pub_key: bytes, password: str) -> bytes:
