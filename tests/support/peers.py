@@ -1,0 +1,26 @@
+"""Real peers that tests talk to: programs of the system, which may not be installed."""
+
+import os
+import shutil
+
+import pytest
+
+
+def require(program: str, install: str) -> str:
+    """Return the path of `program`; skip the test without it, or fail it where CARAWAY_REQUIRE_PEERS=1.
+
+    install: the one-line command that installs it.
+    """
+    path = shutil.which(program)
+    if path:
+        return path
+    reason = f"{program} is not installed: {install}"
+    if os.environ.get("CARAWAY_REQUIRE_PEERS") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def require_qemu() -> str:
+    """Path of QEMU, with a compiler at hand for the demo guest."""
+    require("gcc", "apt-get install gcc")
+    return require("qemu-system-x86_64", "apt-get install qemu-system-x86")
