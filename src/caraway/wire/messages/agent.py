@@ -396,6 +396,7 @@ class GraphicsDeviceInfo(AgentMessage):
 
 
 _KEY_FILE_GROUP = "[vdagent-file-xfer]"
+_BLANKS = " \t\r"
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _UNESCAPES = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t", "s": " "}
 
@@ -416,13 +417,11 @@ def parse_file_xfer_key_file(text: str) -> tuple[str, int]:
     values: dict[str, str] = {}
     group = None
     for line in text.split("\n"):
-        line = line.strip(" \t\r")
         if line.startswith("["):
-            group = line
-        elif group == _KEY_FILE_GROUP and not line.startswith("#"):
-            key, found, value = line.partition("=")
-            if found:
-                values[key.rstrip()] = value.lstrip()
+            group = line.rstrip(_BLANKS)
+        elif group == _KEY_FILE_GROUP:
+            key, _, value = line.partition("=")
+            values[key.strip(_BLANKS)] = value.lstrip(_BLANKS)
     name, size = _unescape(values.get("name", "")), values.get("size", "")
     if name in ("", ".", "..") or "/" in name or "\0" in name:
         raise ProtocolError(f"agent: FILE_XFER_START of a file named {name!r}")
