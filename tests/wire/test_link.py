@@ -230,6 +230,16 @@ def test_a_link_message_without_capabilities():
     assert link.data_to_send().hex() == "52454451020000000200000012000000000000000100000000000000000012000000"
 
 
+@pytest.mark.parametrize(("ours", "theirs"), itertools.product([False, True], repeat=2))
+def test_mini_headers_need_both_sides(ours, theirs):
+    client = ClientLink(0, MAIN, 0, common=Capabilities([SELECTION] + [MINI] * ours), password=PASSWORD)
+    server = ServerLink()
+    talk(client, server, {"common": Capabilities([SELECTION] + [MINI] * theirs)} | TICKET_ONLY)
+    assert client.done
+    assert server.done
+    assert client.mini_header == server.mini_header == (ours and theirs)
+
+
 def test_the_ticket_follows_the_mechanism_word():
     link = client_link()
     link.receive(reply())
@@ -597,10 +607,10 @@ def test_a_client_that_floods_a_server_which_decides():
     assert server.closed
 
 
-def sasl_server(data):
+def sasl_server(data, **accept):
     server = ServerLink(secure=True)
     server.receive(AUTH_CLIENT[:-4] + struct.pack("<I", 0xD))
-    server.accept(**SASL_ONLY)
+    server.accept(**SASL_ONLY, **accept)
     server.data_to_send()
     server.receive(b"\2\0\0\0" + data)
     return server
@@ -640,6 +650,14 @@ def test_sasl_clients_that_are_refused(data, error, answer):
         server.receive(data)
     assert server.data_to_send() == answer
     assert PASSWORD not in str(caught.value)
+
+
+def test_a_sasl_mechanism_that_exists_but_was_not_offered():
+    server = sasl_server(b"", mechanisms=["SCRAM-SHA-256"])
+    assert server.data_to_send() == sized(b",SCRAM-SHA-256,")
+    with pytest.raises(ProtocolError, match="'PLAIN' was not offered"):
+        server.receive(sized(b"PLAIN"))
+    assert server.data_to_send() == refused(3)
 
 
 @given(st.binary(max_size=300), st.integers(0, 2))

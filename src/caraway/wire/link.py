@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from hmac import compare_digest
 from typing import TYPE_CHECKING, TypeVar
 
 from caraway.errors import AuthError, CarawayError, LinkError, ProtocolError
@@ -338,6 +337,8 @@ class TicketReceived:
 
     def matches(self, password: str) -> bool:
         """Whether it is this one. Takes as long for a nearly right one as for any other."""
+        from hmac import compare_digest
+
         return compare_digest(
             self.password.encode("utf-8", "surrogateescape"), password.encode("utf-8", "surrogateescape")
         )
