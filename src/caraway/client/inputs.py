@@ -18,7 +18,6 @@ from caraway.wire.messages.inputs import (
     KeyboardModifiers,
     KeyDown,
     KeyModifiers,
-    KeyScancode,
     KeyUp,
     MouseButton,
     MouseButtons,
@@ -90,10 +89,7 @@ class InputsChannel(Channel):
 
         Raises KeyNameError, with the nearest names that there are.
         """
-        if chord.lower() == "pause":
-            self.send(KeyScancode(keyboard.PAUSE))
-        else:
-            self._stroke(keyboard.chord(chord))
+        self._stroke(keyboard.chord(chord))
         await self._sent()
 
     async def type(self, text: str, *, interval: float = KEY_INTERVAL) -> None:

@@ -11,7 +11,7 @@ import difflib
 from caraway.errors import CarawayError
 
 EXTENDED = 0xE000
-"""Marks a key whose scancode follows the prefix 0xe0."""
+"""The prefix of scancodes of two bytes."""
 
 _ROWS = {
     0x02: "1234567890-=",
@@ -19,6 +19,7 @@ _ROWS = {
     0x1E: "asdfghjkl;'`",
     0x2B: "\\zxcvbnm,./",
 }
+_KEYPAD = ("7", "8", "9", "minus", "4", "5", "6", "plus", "1", "2", "3", "0", "decimal")
 _SHIFTED = dict(zip("1234567890-=[];'`\\,./", '!@#$%^&*()_+{}:"~|<>?', strict=True))
 
 KEYS: dict[str, int] = {
@@ -39,10 +40,7 @@ KEYS: dict[str, int] = {
     "f12": 0x58,
     "numlock": 0x45,
     "scrolllock": 0x46,
-    **{
-        f"kp_{name}": 0x47 + place
-        for place, name in enumerate(["7", "8", "9", "minus", "4", "5", "6", "plus", "1", "2", "3", "0", "decimal"])
-    },
+    **{f"kp_{name}": 0x47 + place for place, name in enumerate(_KEYPAD)},
     "kp_multiply": 0x37,
     "kp_divide": EXTENDED | 0x35,
     "kp_enter": EXTENDED | 0x1C,
@@ -63,8 +61,9 @@ KEYS: dict[str, int] = {
     "super_r": EXTENDED | 0x5C,
     "menu": EXTENDED | 0x5D,
     "print": EXTENDED | 0x37,
+    "pause": 0xE11D45,
 }
-"""Scancode of each key by name; extended ones carry EXTENDED."""
+"""Scancode of each key by name, as a number whose highest byte comes first."""
 
 ALIASES = {
     "escape": "esc",
@@ -103,9 +102,6 @@ ALIASES = {
     "backslash": "\\",
 }
 
-PAUSE = bytes([0xE1, 0x1D, 0x45, 0xE1, 0x9D, 0xC5])
-"""The Pause key, press and release in one; it cannot be held."""
-
 
 class KeyNameError(CarawayError, ValueError):
     """A key or character that no key of the keyboard makes."""
@@ -121,7 +117,7 @@ def scancode(name: str) -> int:
     if code is None:
         code = KEYS.get(key.lower())
     if code is None:
-        near = difflib.get_close_matches(name.lower(), [*KEYS, *ALIASES, "pause"], n=3)
+        near = difflib.get_close_matches(name.lower(), [*KEYS, *ALIASES], n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise KeyNameError(f"there is no key {name!r}{hint}")
     return code
@@ -163,10 +159,15 @@ def _stroke(character: str) -> list[int]:
 
 
 def key_down(code: int) -> int:
-    """The number that KEY_DOWN carries: up to four scancode bytes, the first one lowest."""
-    return 0xE0 | (code & 0x7F) << 8 if code & EXTENDED else code
+    """The number that KEY_DOWN carries: the scancode's bytes, the first one lowest."""
+    return int.from_bytes(_bytes(code), "little")
 
 
 def key_up(code: int) -> int:
-    """The number that KEY_UP carries."""
-    return 0xE0 | (code & 0x7F | 0x80) << 8 if code & EXTENDED else code | 0x80
+    """The number that KEY_UP carries: bit 7 set in all bytes but a prefix."""
+    first, *rest = _bytes(code)
+    return int.from_bytes([first, *(byte | 0x80 for byte in rest)] if rest else [first | 0x80], "little")
+
+
+def _bytes(code: int) -> bytes:
+    return code.to_bytes((code.bit_length() + 7) // 8, "big")

@@ -247,10 +247,23 @@ C = TypeVar("C", bound=type[Struct])
 
 @dataclass_transform(eq_default=False)
 def struct(cls: C) -> C:
-    """Make a class with annotated fields a structure."""
-    made: Any = dataclass(slots=True, eq=False, repr=False, match_args=False)(cls)
+    """Make a class with annotated fields a structure.
+
+    Its `__init__` is written when the first instance is made: a session uses few of the many messages there are.
+    """
+    made: Any = dataclass(init=False, slots=True, eq=False, repr=False, match_args=False)(cls)
     made.fields = tuple(field.name for field in fields(made))
+    made.__init__ = _first_init
     return typing.cast(C, made)
+
+
+def _first_init(self: Struct, *args: Any, **kwargs: Any) -> None:
+    cls: Any = type(self)
+    assignments = [f"self.{name} = {name}" for name in cls.fields] or ["pass"]
+    namespace: dict[str, Any] = {}
+    exec("\n    ".join([f"def __init__({', '.join(['self', *cls.fields])}):", *assignments]), namespace)
+    cls.__init__ = namespace["__init__"]
+    cls.__init__(self, *args, **kwargs)
 
 
 # ---- layouts: annotations, understood

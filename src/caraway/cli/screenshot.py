@@ -1,0 +1,34 @@
+"""`caraway screenshot`: a picture of the screen in a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from caraway.cli.common import Server, run, server_options
+
+
+@click.command("screenshot")
+@server_options
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, writable=True), help="File to write.")
+@click.option("--display", type=click.IntRange(min=0), default=0, show_default=True, help="Which display.")
+@click.option("--stable", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait until nothing changes so long.")
+def command(server: Server, output: str, display: int, stable: float | None, as_json: bool) -> None:
+    """Save a picture of the screen of the VM at URI.
+
+    The file's suffix says the format: .png, .jpg, .webp and what else Pillow writes.
+    """
+    run(_screenshot(server, output, display, stable), as_json=as_json)
+
+
+async def _screenshot(server: Server, output: str, number: int, stable: float | None) -> dict[str, Any]:
+    async with server.connect(channels=["display"]) as session:
+        display = session.displays[number] if number < len(session.displays) else session.display
+        if stable is None:
+            await display.ready(server.timeout)
+        else:
+            await display.wait_stable(stable)
+        picture = display.screenshot()
+    picture.save(output)
+    return {"file": output, "width": picture.width, "height": picture.height}
