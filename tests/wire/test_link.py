@@ -230,7 +230,7 @@ def test_a_link_message_without_capabilities():
     assert link.data_to_send().hex() == "52454451020000000200000012000000000000000100000000000000000012000000"
 
 
-@pytest.mark.parametrize(("ours", "theirs"), itertools.product([False, True], repeat=2))
+@pytest.mark.parametrize(("ours", "theirs"), list(itertools.product([False, True], repeat=2)))
 def test_mini_headers_need_both_sides(ours, theirs):
     client = ClientLink(0, MAIN, 0, common=Capabilities([SELECTION] + [MINI] * ours), password=PASSWORD)
     server = ServerLink()
