@@ -1,7 +1,7 @@
 """The canvas once more, pixel by pixel and as spec/canvas.md reads: what the fast one is held against."""
 
 from caraway.canvas.surface import Surface
-from caraway.codecs.bitmap import Bitmap, PixelFormat
+from caraway.codecs.bitmap import PixelFormat
 from caraway.wire.messages.display import SurfaceFormat
 
 INVERS_SRC, INVERS_BRUSH, INVERS_DEST, OP_PUT, OP_OR, OP_AND, OP_XOR = 1, 2, 4, 8, 16, 32, 64

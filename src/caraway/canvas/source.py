@@ -33,6 +33,11 @@ class Plane:
         start = (box.top - self.box.top) * self.stride
         return self.data[start : start + box.height * self.stride]
 
+    def row(self, y: int) -> memoryview:
+        """The words of one row of the plane."""
+        start = (y - self.box.top) * self.stride
+        return self.data[start : start + self.box.width * self.pixel_bytes]
+
     def rows(self, box: Box) -> Iterator[Buffer]:
         """The words of each row of `box`, which lies within the plane."""
         start = (box.top - self.box.top) * self.stride + (box.left - self.box.left) * self.pixel_bytes
@@ -63,12 +68,11 @@ class Tile:
     def rows(self, box: Box) -> Iterator[Buffer]:
         """The words of each row of `box`."""
         tile, size = self.plane.box, self.plane.pixel_bytes
-        rows = [bytes(row) for row in self.plane.rows(tile)]
         start = (box.left - tile.left) % tile.width * size
         repeats = (start + box.width * size) // (tile.width * size) + 1
         for y in range(box.top, box.bottom):
-            row = rows[(y - tile.top) % tile.height]
-            yield (row * repeats)[start : start + box.width * size]
+            row = self.plane.row(tile.top + (y - tile.top) % tile.height)
+            yield (bytes(row) * repeats)[start : start + box.width * size]
 
 
 @dataclass(slots=True)
@@ -246,14 +250,14 @@ def _nearest(source: Source, columns: list[int], rows: list[int], destination: S
     code = _CODES[size]
     outside = area.width
     picks = [x - area.left if area.left <= x < area.right else outside for x in columns]
-    words = [bytes(row) for row in to_words(source, area, destination).rows(area)]
+    words = to_words(source, area, destination)
     nothing = row_words = bytes(len(columns) * size)
     current = None
     for y in rows:
         if y != current:
             current = y
             if area.top <= y < area.bottom:
-                values = [*memoryview(words[y - area.top]).cast(code), 0]
+                values = [*words.row(y).cast(code), 0]
                 row_words = array(code, [values[pick] for pick in picks]).tobytes()
             else:
                 row_words = nothing
@@ -277,7 +281,7 @@ def _interpolated(source: Source, columns: list[int], rows: list[int], destinati
     area = _touched(source, [*lefts, max(lefts) + 1], [*tops, max(tops) + 1])
     if area is None:
         return bytearray(len(columns) * len(rows) * destination.pixel_bytes)
-    words = [bytes(row) for row in to_words(source, area, destination).rows(area)]
+    words = to_words(source, area, destination)
     outside = area.width
     mix = [
         (
@@ -296,8 +300,8 @@ def _interpolated(source: Source, columns: list[int], rows: list[int], destinati
         if y not in mixed:
             if len(mixed) > 1:
                 del mixed[min(mixed)]
-            row = words[y - area.top]
-            wide = row if alpha_only else bytes(to_bgrx(row, pixel_format(format)))
+            row = words.row(y)
+            wide = bytes(row if alpha_only else to_bgrx(row, pixel_format(format)))
             planes = [wide[component::components] + b"\0" for component in range(components)]
             mixed[y] = [[plane[at] * (128 - w) + plane[after] * w for at, after, w in mix] for plane in planes]
         return mixed[y]

@@ -96,17 +96,18 @@ class Surface:
             return pixels.bgrx_from_555(self.data)
         if self.format is SurfaceFormat.RGB565:
             return pixels.bgrx_from_565(self.data)
-        return pixels.bgrx_from_bgr(bytes(byte for byte in self.data for _ in range(3)))
+        grey = bytearray(4 * len(self.data))
+        for component in range(3):
+            grey[component::4] = self.data
+        return grey
 
     def to_rgb(self, box: Box | None = None) -> bytes:
         """The picture, or a part of it, as 3 bytes r, g, b a pixel, rows top first; alpha surfaces as grey."""
         part = self.bounds if box is None else box
-        bgrx = memoryview(self.to_bgrx())[part.top * self.width * 4 : part.bottom * self.width * 4]
-        if part.width != self.width:
-            bgrx = memoryview(
-                pixels.packed_rows(bgrx[part.left * 4 :], self.width * 4, part.width * 4, part.height, flip=False)
-            )
+        stride = self.width * 4
+        from_part = memoryview(self.to_bgrx())[part.top * stride + part.left * 4 :]
+        packed = pixels.plain(pixels.packed_rows(from_part, stride, part.width * 4, part.height, flip=False))
         rgb = bytearray(part.width * part.height * 3)
         for component in range(3):
-            rgb[component::3] = bgrx[2 - component :: 4]
+            rgb[component::3] = packed[2 - component :: 4]
         return bytes(rgb)
