@@ -272,16 +272,14 @@ class _Compiler:
                 inner = codec(item.content)
                 flat, minimum, make = inner.flat, inner.minimum, f"{self.name(item.content, 'Type')}(*x)"
             element = self.unpack_one(item, "x", at)
-        loop = "while n:"
-        if not item.rest:
-            lines.append(f"n = {self.count(item, variable, prefix)}")
-            loop = "for _ in range(n):"
-        elif flat:
-            lines.append(f"n = (e - {at}) // {flat.size}")
-        else:
-            lines.append(f"n = {item.limit if minimum else 0}")
+        loop = "for _ in range(n):"
+        if item.rest and not (flat or isinstance(item.content, Scalar)):
             loop = f"while {at} < e:"
-        if flat or not item.rest:
+            reason = f"'more than {item.limit} {item.name}'"
+            element.insert(0, f"if len({variable}) == {item.limit}: raise LayoutError({at}, {reason})")
+        else:
+            count = f"(e - {at}) // {minimum}" if item.rest else self.count(item, variable, prefix)
+            lines.append(f"n = {count}")
             lines.append(f"if n > {item.limit}: raise LayoutError({at}, f'{{n}} {item.name}, limit {item.limit}')")
             lines.append(f"if {at} + n * {minimum} > e: raise short({at}, n * {minimum}, e)")
         if flat:
