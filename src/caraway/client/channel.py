@@ -188,7 +188,7 @@ class Channel:
 
     @handles(Notify)
     def _notify(self, message: Notify) -> None:
-        level = {Severity.INFO: logging.INFO, Severity.WARN: logging.WARNING}.get(message.severity, logging.ERROR)
+        level = logging.WARNING if message.severity == Severity.ERROR else logging.INFO
         log.log(level, "%s: the server says: %s", self.name, message.message)
 
     @handles(Disconnecting)

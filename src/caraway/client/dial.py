@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import ssl
 from typing import cast
 
@@ -81,7 +82,7 @@ class Dialer:
         except ssl.SSLError as error:
             raise TlsError(f"{connection.peer}: {error.reason or error}{_tls_hint(error)}") from None
         except OSError as error:
-            raise LinkError(f"{connection.peer}: {error.strerror or error}") from None
+            raise LinkError(f"{connection.peer}: {_reason(error)}") from None
         if route.tls:
             check_certificate(endpoint, connection.certificate())
 
@@ -121,6 +122,13 @@ class Dialer:
         return self._tls
 
 
+def _reason(error: OSError) -> str:
+    """What the system says; asyncio's own text would only repeat the address."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
+
+
 def _tls_hint(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f": {error.verify_message}; give the authority's certificate as CA"
@@ -156,7 +164,7 @@ async def _connect_proxy(proxy: Proxy, host: str, port: int) -> asyncio.Transpor
             happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY,
         )
     except OSError as error:
-        raise LinkError(f"proxy {proxy}: {error.strerror or error}") from None
+        raise LinkError(f"proxy {proxy}: {_reason(error)}") from None
     try:
         transport.write(_connect_request(proxy, host, port))
         await protocol.answered

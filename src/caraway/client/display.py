@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 from caraway.canvas import raster
@@ -118,7 +118,7 @@ class DisplayChannel(Channel):
                 except TimeoutError:
                     return
 
-    async def frames(self) -> AsyncIterator[Screenshot]:
+    async def frames(self) -> AsyncGenerator[Screenshot, None]:
         """The picture, and again after each change; changes that come faster than they are taken are merged."""
         await self.ready()
         shown = -1

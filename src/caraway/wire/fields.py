@@ -58,7 +58,7 @@ class LayoutError(ValueError):
 # ---- the vocabulary of annotations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Scalar:
     """A value that one `struct` code packs."""
 
@@ -96,7 +96,7 @@ Rest = _Mark.REST
 Nul = _Mark.NUL
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Counted:
     """A count of this type stands right before the contents (before the pointer, if there is one)."""
 
@@ -104,7 +104,7 @@ class Counted:
     limit: int = MAX_ELEMENTS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class CountedBy:
     """The count is the earlier `CountOf` of this name."""
 
@@ -112,7 +112,7 @@ class CountedBy:
     limit: int = MAX_ELEMENTS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class CountOf:
     """A count on the wire that is the length of a later field."""
 
@@ -120,7 +120,7 @@ class CountOf:
     type: Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Constant:
     """Bytes that are always the same."""
 
@@ -135,7 +135,7 @@ class Sized:
         self.fields = fields
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class If:
     """There only if an earlier field has this bit."""
 
@@ -143,7 +143,7 @@ class If:
     bit: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class IfNot:
     """There only if an earlier field does not have this bit."""
 
@@ -151,14 +151,14 @@ class IfNot:
     bit: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class IfAgreed:
     """There only if both sides announced the capability of this number."""
 
     bit: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Present:
     """A tag of this type says whether the value follows: 1, or 0 for None."""
 
@@ -189,7 +189,7 @@ class TagOf(Tagged):
         self.field = field
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class TaggedBy:
     """The structure is selected by the earlier `TagOf` of this name."""
 

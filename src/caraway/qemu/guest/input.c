@@ -133,8 +133,9 @@ static void handle_absolute(void)
         if ((status & 0xffff) < 4)
             return;
         backdoor(VMMOUSE_DATA, 4, answer);
-        int x = (int)((answer[1] & 0xffff) * (uint32_t)screen_w >> 16);
-        int y = (int)((answer[2] & 0xffff) * (uint32_t)screen_h >> 16);
+        /* QEMU rounded down when it scaled the pixel, so round up */
+        int x = (int)(((answer[1] & 0xffff) * (uint32_t)screen_w + 0xffff) >> 16);
+        int y = (int)(((answer[2] & 0xffff) * (uint32_t)screen_h + 0xffff) >> 16);
         if (reports_pointer && (x != pointer_x || y != pointer_y))
             say("@pointer %d %d", x, y);
         move(x, y);
