@@ -120,6 +120,15 @@ def test_scaled_copy_to_argb(scale_mode):
     assert plain.words(surface) == expected
 
 
+@pytest.mark.parametrize("scale_mode", ScaleMode)
+@pytest.mark.parametrize("side", [2, 4, 8, 16])
+def test_scaling_by_whole_factors_samples_between_pixels(side, scale_mode):
+    source = Bitmap(8, 8, PixelFormat.BGRX32, 32, os.urandom(256))
+    surface = Surface(side, side, SurfaceFormat.XRGB32)
+    expected = plain.copy(surface, surface.bounds, None, source, Box(0, 0, 8, 8), Rop.OP_PUT, scale_mode)
+    check(surface, expected, lambda: raster.copy(surface, surface.bounds, None, source, Box(0, 0, 8, 8), 8, scale_mode))
+
+
 @given(surfaces(), boxes(), clips, bitmaps(), points, brushes, rops, inverted_masks)
 def test_opaque(surface, box, clip, source, start, brush, rop, mask):
     src_area = Box(start.x, start.y, start.x + box.width, start.y + box.height)
@@ -164,6 +173,11 @@ def test_surface_as_its_own_source(surface, box, start):
     snapshot = surface.copy()
     expected = plain.copy(surface, box, None, snapshot, src_area, Rop.OP_PUT, 0)
     check(surface, expected, lambda: raster.copy(surface, box, None, surface, src_area))
+
+
+def test_copy_bits_in_place_changes_nothing():
+    surface = Surface(3, 3, SurfaceFormat.XRGB32)
+    assert raster.copy_bits(surface, surface.bounds, None, Point(0, 0)) == []
 
 
 def test_surface_of_the_same_depth_is_copied_word_by_word():

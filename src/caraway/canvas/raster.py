@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from caraway.canvas import source as sources
 from caraway.canvas.region import Box, PointLike, RectLike, bounding_box, clipped, intersect
-from caraway.canvas.rop import BLACK, FUNCTIONS, KEEP, PUT, WHITE, truth_table
+from caraway.canvas.rop import BLACK, FUNCTIONS, PUT, WHITE, truth_table
 from caraway.canvas.source import Brush, Operand, Plane, Solid, Source
 from caraway.canvas.surface import Surface
 from caraway.codecs.bitmap import Bitmap
@@ -90,10 +90,9 @@ def opaque(
 ) -> list[Box]:
     """DRAW_OPAQUE: copy the source, then word = rop(brush, that)."""
     function = truth_table(rop, Rop.INVERS_BRUSH, Rop.INVERS_SRC)
-    copied = copy(surface, box, clip, source, src_area, Rop.OP_PUT, scale_mode, mask)
+    copy(surface, box, clip, source, src_area, Rop.OP_PUT, scale_mode, mask)
     boxes = _region(surface, box, clip, mask)
-    changed = _combine(surface, boxes, function, sources.brush_operand(brush, surface), _placed(mask, box))
-    return changed or copied
+    return _combine(surface, boxes, function, sources.brush_operand(brush, surface), _placed(mask, box))
 
 
 def blackness(surface: Surface, box: RectLike, clip: Clip, mask: Mask | None = None) -> list[Box]:
@@ -167,8 +166,6 @@ def _combine(
     surface: Surface, boxes: list[Box], function: int, operand: Operand, mask: _PlacedMask | None
 ) -> list[Box]:
     """Draw function(operand, destination) in disjoint boxes that lie within the surface, the mask and the operand."""
-    if function == KEEP:
-        return []
     if function in (BLACK, WHITE):
         word = b"\xff" if function == WHITE else b"\0"
         operand, function = Solid(word * surface.pixel_bytes), PUT

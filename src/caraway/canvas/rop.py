@@ -5,8 +5,6 @@ from collections.abc import Callable
 from caraway.wire.messages.draw import Rop
 
 BLACK = 0b0000
-KEEP = 0b1010
-"""The result is B: with the destination as B nothing changes."""
 PUT = 0b1100
 """The result is A."""
 WHITE = 0b1111
