@@ -1,0 +1,57 @@
+# `make demo` and `make test` work from a clean clone; `make help` lists the rest.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export PYTHON ?= python3
+
+BIN := .venv/bin
+T ?=
+OUT ?= out
+BENCHMARKS = $(sort $(wildcard benchmarks/[a-z]*.py))
+
+.PHONY: help build demo test lint types docs bench clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1#\2/p' Makefile | column -t -s '#' 2>/dev/null || \
+	  sed -n 's/^\([a-z]*\):.*## /  make \1: /p' Makefile
+
+build: .venv/.built ## Virtual environment with the package (editable) and what develops it
+
+.venv/.built: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Caraway needs Python 3.11 or later; say PYTHON=...")'
+	@test -x $(BIN)/python || { echo "making .venv"; $(PYTHON) -m venv .venv; }
+	@echo "installing Caraway and its tools into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+.venv/.docs: .venv/.built
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
+demo: ## See it work: a VM of our own, its screen, keys and clicks; pictures go to OUT
+	@ci/install-packages ci/packages-demo.txt
+	@$(MAKE) build
+	@$(BIN)/caraway demo -o $(OUT)
+
+test: ## Run the tests, all or T="tests/wire -k init"
+	@ci/install-packages ci/packages.txt
+	@$(MAKE) build
+	@$(BIN)/pytest $(T)
+
+lint: build ## Style, format and the contract of the layers
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/lint-imports --no-logo
+
+types: build ## mypy --strict
+	@$(BIN)/mypy
+	@$(BIN)/mypy examples
+
+docs: .venv/.docs ## Build the documentation into site/
+	@$(BIN)/mkdocs build --strict --quiet
+
+bench: build ## Run the benchmarks
+	@$(foreach file,$(BENCHMARKS),echo "== $(file)" && $(BIN)/python $(file) &&) true
+
+clean: ## Remove everything that was made here
+	rm -rf .venv build dist site $(OUT) src/*.egg-info .*_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
