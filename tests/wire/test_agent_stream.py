@@ -1,5 +1,7 @@
 """Agent messages in AGENT_DATA: put together from any pieces, taken apart as the deployed server demands."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ def test_messages_come_out_however_the_stream_is_cut(messages: list[tuple[int, b
     data = packed(messages)
     ends = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     stream = AgentStream()
-    found = [m for start, end in zip(ends, ends[1:], strict=False) for m in stream.feed(data[start:end])]
+    found = [m for start, end in itertools.pairwise(ends) for m in stream.feed(data[start:end])]
     assert found == messages
 
 
