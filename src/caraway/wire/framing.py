@@ -1,8 +1,8 @@
 """Data messages on a connection: headers, and the buffer they are cut from (spec/wire.md 5.1).
 
-`FrameReader` is filled by the socket itself (`get_buffer`, `received`) and gives whole messages. Bodies of ordinary size
-are copied out of the shared buffer, so no view of it ever leaves the reader; a large body is received straight into a
-buffer of its own, which then belongs to the message.
+`FrameReader` is filled by the socket itself (`get_buffer`, `received`) and gives whole messages. Bodies of ordinary
+size are copied out of the shared buffer, so no view of it ever leaves the reader; a large body is received straight
+into a buffer of its own, which then belongs to the message.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from caraway.wire.limits import MAX_MESSAGE_SIZE
 MINI_HEADER = struct.Struct("<HI")
 FULL_HEADER = struct.Struct("<QHII")
 
-BUFFER_SIZE = 256 << 10
-"""Bytes asked of the socket at once: beyond it a larger buffer gains nothing, and each connection has one."""
-
 LARGE_BODY = 64 << 10
 """Bytes from which a body gets a buffer of its own: below, one more copy costs less than the system calls."""
+
+READ_SIZE = 256 << 10
+"""Bytes asked of the socket at once: beyond it a larger buffer gains nothing."""
+
+BUFFER_SIZE = 2 * READ_SIZE + 2 * LARGE_BODY
+"""Bytes of a connection's buffer: the beginning of a message and one read may wait in it while the next read comes, so
+that a consumer in time never makes the socket pause."""
 
 
 @dataclass(slots=True, eq=False)
@@ -63,23 +67,28 @@ class FrameReader:
         """The part of the large body that is still to come."""
 
     def get_buffer(self) -> memoryview:
-        """Where the next bytes belong. Take out all complete messages first; it is never empty then."""
-        if self._missing is not None:
+        """Where the next bytes belong: never empty while not `crowded`."""
+        if self._missing:
             return self._missing
         if self._start == self._end:
             self._start = self._end = 0
-        elif len(self._buffer) - self._end < LARGE_BODY:
+        elif len(self._buffer) - self._end < READ_SIZE:
             rest = self._end - self._start
             self._view[:rest] = self._view[self._start : self._end]
             self._start, self._end = 0, rest
-        return self._view[self._end :]
+        return self._view[self._end : self._end + READ_SIZE]
 
     def received(self, count: int) -> None:
         """So many bytes have been put where `get_buffer` said."""
-        if self._missing is not None:
+        if self._missing:
             self._missing = self._missing[count:]
         else:
             self._end += count
+
+    @property
+    def crowded(self) -> bool:
+        """Whether messages must be taken out before more bytes are received."""
+        return self._end - self._start > BUFFER_SIZE - READ_SIZE
 
     def feed(self, data: Buffer) -> Iterator[Frame]:
         """Put bytes that did not come by `get_buffer`, and take out the messages that they complete."""
