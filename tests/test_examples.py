@@ -1,0 +1,120 @@
+"""Every program of `examples/`, as a user starts it, on the demo guest in a real QEMU."""
+
+import asyncio
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from support.captures import captures, facts
+from support.captures import require as require_capture
+from support.guests import demo
+from support.peers import require
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+OPEN = {"unix": True, "disable-ticketing": True}
+DEADLINE = 60.0
+
+
+async def run(example: str, *arguments: object, cwd: Path | None = None, status: int = 0) -> tuple[str, str]:
+    """What a program wrote to its standard output and standard error; Python's warnings end it."""
+    command = [sys.executable, "-W", "error", EXAMPLES / example, *map(str, arguments)]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(DEADLINE):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == status, err.decode()
+    return out.decode(), err.decode()
+
+
+def picture(source: Path | bytes) -> tuple[tuple[int, int], bytes]:
+    """Size and R, G, B bytes of a picture."""
+    with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
+        return image.size, image.tobytes()
+
+
+def certificate(folder: Path, subject: str) -> Path:
+    """Lay down what QEMU's `x509-dir` holds, for 127.0.0.1; the certificate is its own authority."""
+    file = folder / "server-cert.pem"
+    command = [require("openssl", "apt-get install openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes"]
+    command += ["-subj", subject, "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
+    command += ["-keyout", str(folder / "server-key.pem"), "-out", str(file)]
+    subprocess.run(command, check=True, capture_output=True)
+    (folder / "ca-cert.pem").write_bytes(file.read_bytes())
+    return file
+
+
+async def test_first(tmp_path: Path) -> None:
+    async with demo(spice=OPEN) as vm:
+        await run("first.py", vm.spice_uri(), cwd=tmp_path)
+        assert await vm.wait_for("@line") == "@line hello"
+        assert await vm.wait_for("@button 1 down") == "@button 1 down 400 300"
+        assert await vm.wait_for("@button 1 up") == "@button 1 up 400 300"
+    assert picture(tmp_path / "screen.png")[0] == (800, 600)
+
+
+async def test_screenshot(tmp_path: Path) -> None:
+    file = tmp_path / "picture.png"
+    async with demo(spice=OPEN) as vm:
+        await vm.ask("freeze", "@ok")
+        out, _ = await run("screenshot.py", vm.spice_uri(), file)
+        assert picture(file) == picture(await vm.screendump("ppm"))
+    assert out == f"800x600 -> {file}\n"
+
+
+async def test_type_line() -> None:
+    async with demo(spice=OPEN) as vm:
+        await run("type_line.py", vm.spice_uri(), 'echo "Hello, World!" | wc -c')
+        assert await vm.wait_for("@line") == '@line echo "Hello, World!" | wc -c'
+
+
+async def test_watch_changes() -> None:
+    async with demo(spice=OPEN) as vm:
+        out, _ = await run("watch_changes.py", vm.spice_uri(), 3)
+    shares = [float(line.removesuffix("% changed")) for line in out.splitlines()]
+    assert len(shares) == 3
+    assert all(0 < share < 20 for share in shares)
+
+
+async def test_tls(tmp_path: Path) -> None:
+    ca = certificate(tmp_path, "/O=Caraway/CN=console")
+    spice = {"tls-port": "auto", "x509-dir": str(tmp_path), "disable-ticketing": True}
+    async with demo(spice=spice) as vm:
+        out, _ = await run("tls.py", vm.spice_uri(), ca)
+        assert out == "a display of (800, 600), over TLS\n"
+        await run("tls.py", vm.spice_uri(), ca, "O=Caraway,CN=console")
+        out, err = await run("tls.py", vm.spice_uri(), ca, "O=Caraway,CN=another", status=1)
+    assert not out
+    assert err.startswith("not trusted: ")
+    assert "CN=another" in err
+
+
+async def test_many_vms(tmp_path: Path) -> None:
+    async with demo(spice=OPEN, name="first") as first, demo(spice=OPEN, name="second") as second:
+        await second.ask("mode 640 480", "@ok")
+        nowhere = f"spice+unix://{tmp_path}/nowhere"
+        out, _ = await run("many_vms.py", tmp_path, first.spice_uri(), nowhere, second.spice_uri())
+    lines = out.splitlines()
+    assert len(lines) == 3
+    assert lines[1].startswith(f"{nowhere}: ")
+    assert [picture(tmp_path / f"vm-{n}.png")[0] for n in (0, 2)] == [(800, 600), (640, 480)]
+
+
+@pytest.mark.parametrize("path", captures()[1:3])
+async def test_inspect_capture(path: Path | None) -> None:
+    path = require_capture(path)
+    out, _ = await run("inspect_capture.py", path)
+    shown = {}
+    for line in out.splitlines():
+        channel, *counts = line.split()
+        shown[channel] = {name.lower(): int(count) for name, _, count in (text.partition("=") for text in counts)}
+    assert shown == facts(path)["messages"]
