@@ -15,7 +15,8 @@ import multiprocessing
 import socket
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from caraway.client.connection import Connection
 from caraway.wire.constants import ChannelType
@@ -73,13 +74,13 @@ async def with_caraway(port: int, count: int) -> int:
     return received
 
 
-def measure(receive: Callable[[int, int], Awaitable[int]], count: int, body: int) -> tuple[float, float]:
+def measure(receive: Callable[[int, int], Coroutine[Any, Any, int]], count: int, body: int) -> tuple[float, float]:
     """CPU and wall seconds."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         sender = multiprocessing.get_context("fork").Process(target=send, args=(listener, count, body))
         sender.start()
         cpu, wall = time.process_time(), time.perf_counter()
-        received = asyncio.run(receive(listener.getsockname()[1], count))  # type: ignore[arg-type]
+        received = asyncio.run(receive(listener.getsockname()[1], count))
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         sender.join()
     assert received == count * body

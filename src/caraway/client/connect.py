@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 from collections.abc import Generator, Iterable
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from caraway.client.deadline import deadline
 from caraway.client.dial import Dialer
-from caraway.client.session import CHANNELS, Session
+from caraway.client.session import CHANNELS, Session, preload
 from caraway.endpoint import Credentials, Endpoint, endpoint_password
 
 CONNECT_DEADLINE = 10.0
@@ -67,14 +68,20 @@ class Connecting:
 
     async def _connect(self) -> Session:
         async with deadline(self._timeout, f"{self._endpoint}: connecting"):
-            password = await self._credentials(self._endpoint)
-            dialer = Dialer(self._endpoint, password)
-            session = Session(dialer, self._channels, wants_client_mouse=self._wants_client_mouse)
+            preloading = asyncio.ensure_future(asyncio.to_thread(preload, self._channels))
             try:
-                await session.start()
-            except BaseException:
-                await session.abort()
-                raise
+                return await self._start()
+            finally:
+                await preloading
+
+    async def _start(self) -> Session:
+        password = await self._credentials(self._endpoint)
+        session = Session(Dialer(self._endpoint, password), self._channels, wants_client_mouse=self._wants_client_mouse)
+        try:
+            await session.start()
+        except BaseException:
+            await session.abort()
+            raise
         return session
 
     def __await__(self) -> Generator[Any, None, Session]:

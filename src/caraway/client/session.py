@@ -39,6 +39,14 @@ def _channel_class(of: ChannelType) -> type[Channel]:
     return cast(type[Channel], getattr(importlib.import_module(module), name))
 
 
+def preload(channels: frozenset[str]) -> None:
+    """Import what links and channels will need. Done in a thread, while the server makes the key of the first link."""
+    importlib.import_module("cryptography.hazmat.primitives.asymmetric.rsa")
+    for type in _CLASSES:
+        if type.name.lower() in channels:
+            _channel_class(type)
+
+
 CHANNELS = frozenset(type.name.lower() for type in _CLASSES)
 """Names of the channels that a session links besides main."""
 
