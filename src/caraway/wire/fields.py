@@ -268,6 +268,8 @@ def _first_init(self: Struct, *args: Any, **kwargs: Any) -> None:
 
 # ---- layouts: annotations, understood
 
+POINTER_SIZE = 4
+
 
 @dataclass(slots=True)
 class Item:
@@ -311,6 +313,19 @@ class Item:
             and issubclass(self.content, Struct)
             and not (self.repeated or self.condition or self.present or self.pointer)
         )
+
+    @property
+    def minimum(self) -> int:
+        """Bytes that the entry takes at least."""
+        if self.condition:
+            return 0
+        if self.present:
+            return self.present.size
+        if self.fixed:
+            return typing.cast(Scalar, self.content).size
+        if self.in_place:
+            return codec(self.content).minimum
+        return sum(head.size for head in (self.tag, self.count) if head) + (POINTER_SIZE if self.pointer else 0)
 
     @property
     def members(self) -> _Members:
@@ -445,29 +460,51 @@ Later = list[tuple[int, Any, Callable[[Any, bytearray, "Later"], None]]]
 """Pointers to fill in: where, what they point to, and how to pack that."""
 
 
-@dataclass(slots=True)
 class Codec:
-    """The compiled layout of one structure."""
+    """The layout of one structure and the functions made from it, each on first use."""
 
-    unpack: Unpack
-    pack: Pack
-    minimum: int
-    """Bytes that it takes at least."""
-    flat: _struct.Struct | None
-    """The whole structure, if it is one run of scalars without conversions."""
+    def __init__(self, cls: type[Struct]) -> None:
+        self.cls = cls
+
+    @functools.cached_property
+    def items(self) -> list[Item]:
+        """The entries in the order of the wire."""
+        return layout(self.cls)
+
+    @functools.cached_property
+    def unpack(self) -> Unpack:
+        from caraway.wire.unpacking import compile_unpack
+
+        return compile_unpack(self.cls)
+
+    @functools.cached_property
+    def pack(self) -> Pack:
+        from caraway.wire.packing import compile_pack
+
+        return compile_pack(self.cls)
+
+    @functools.cached_property
+    def minimum(self) -> int:
+        """Bytes that the structure takes at least."""
+        return sum(item.minimum for item in self.items)
+
+    @functools.cached_property
+    def flat(self) -> _struct.Struct | None:
+        """All of it, if it is one run of scalars without conversions."""
+        if not all(item.fixed and item.stored and item.values is None for item in self.items):
+            return None
+        return _struct.Struct("<" + "".join(item.content.code for item in self.items))
 
 
 _codecs: dict[type[Struct], Codec] = {}
 
 
 def codec(cls: type[Struct]) -> Codec:
-    """The compiled layout of a structure, made on first use."""
+    """The layout of a structure, made on first use."""
     try:
         return _codecs[cls]
     except KeyError:
-        from caraway.wire.compiler import compile_layout
-
-        _codecs[cls] = made = compile_layout(cls)
+        _codecs[cls] = made = Codec(cls)
         return made
 
 

@@ -17,8 +17,8 @@ from caraway.wire.fields import (
     Pointer,
     Sized,
     Struct,
-    TaggedBy,
     Tagged,
+    TaggedBy,
     TagOf,
     struct,
 )
