@@ -312,7 +312,7 @@ class DrawComposite(Draw):
     """Combine images by a Porter-Duff or blend operator."""
 
     flags: U32
-    """Bits 0-7 operator, 8-10 source filter, 11-13 mask filter, 14-15 source repeat, 16-17 mask repeat, CompositeFlags."""
+    """Operator in bits 0-7, source and mask filter from 8 and 11, source and mask repeat from 14 and 16, then flags."""
     src_bitmap: Source
     mask_bitmap: Annotated[Image | None, If("flags", CompositeFlags.HAS_MASK), Pointer]
     src_transform: Annotated[Transform | None, If("flags", CompositeFlags.HAS_SRC_TRANSFORM)]
