@@ -40,7 +40,8 @@ class Connection(asyncio.BufferedProtocol):
         self.writable = True
         self.on_writable: Callable[[], None] = lambda: None
         self._reader: FrameReader | None = None
-        self._inbox = bytearray(LINK_BUFFER_SIZE)
+        # A view, for asyncio's TLS fills a buffer through slices of it, which of a bytearray would be copies.
+        self._inbox = memoryview(bytearray(LINK_BUFFER_SIZE))
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._ended: CarawayError | None = None
