@@ -67,6 +67,7 @@ class Dialer:
             await connection.link(machine)
         except BaseException:
             connection.abort()
+            await connection.wait_closed()
             raise
         if route.tls and not self.endpoint.tls_required:
             self.endpoint = self.endpoint.require_tls()
@@ -83,6 +84,8 @@ class Dialer:
             raise TlsError(f"{connection.peer}: {error.reason or error}{_tls_hint(error)}") from None
         except OSError as error:
             raise LinkError(f"{connection.peer}: {_reason(error)}") from None
+        except UnicodeError:
+            raise LinkError(f"{connection.peer}: {endpoint.host!r} is not the name of a host") from None
         if route.tls:
             check_certificate(endpoint, connection.certificate())
 
@@ -109,9 +112,11 @@ class Dialer:
                 transport.set_protocol(connection)
                 connection.connection_made(transport)
             else:
-                await loop.start_tls(
+                protected = await loop.start_tls(
                     transport, connection, context, server_hostname=name, ssl_shutdown_timeout=shutdown
                 )
+                assert protected is not None
+                connection.connection_made(protected)
         except BaseException:
             transport.abort()
             raise
