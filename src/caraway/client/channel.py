@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -42,6 +43,9 @@ log = logging.getLogger(__name__)
 
 WAIT_FOR_CHANNELS_DEADLINE = 10.0
 """Seconds: a wait for other channels that lasts longer is a fault of the server (or cyclic)."""
+
+TURN = 0.01
+"""Seconds of messages that a channel takes before others get their turn."""
 
 T = TypeVar("T")
 _H = TypeVar("_H", bound=Callable[..., Any])
@@ -105,7 +109,11 @@ class Channel:
     async def run(self) -> None:
         """Take messages until the connection ends. Raises what ended it."""
         while True:
+            pause_at = time.monotonic() + TURN
             while (frame := self.connection.next_frame()) is not None:
+                if time.monotonic() > pause_at:
+                    await asyncio.sleep(0)
+                    pause_at = time.monotonic() + TURN
                 self.flow.received(frame)
                 if frame.sub_list:
                     await self._handle_sub_list(frame.body, frame.sub_list)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from caraway.canvas import raster
@@ -15,7 +16,7 @@ from caraway.canvas.surface import Surface
 from caraway.client.channel import Channel, handles
 from caraway.client.connection import Connection
 from caraway.client.deadline import deadline
-from caraway.client.images import ImageDecoder
+from caraway.client.images import INLINE_PIXELS, ImageDecoder
 from caraway.client.screenshot import Screenshot
 from caraway.errors import LinkError, ProtocolError
 from caraway.wire.capabilities import Capabilities
@@ -64,6 +65,13 @@ NO_FRAMES_DECODED = 0xFFFFFFFF
 
 READY_DEADLINE = 30.0
 STABLE_DEADLINE = 60.0
+
+
+def _is_slow(message: DrawCopy | DrawBlend | DrawOpaque) -> bool:
+    """Whether a drawing takes so long that the loop should not wait for it: large, and scaled or masked."""
+    box, area = message.box, message.src_area
+    scaled = (box.width, box.height) != (area.width, area.height)
+    return (scaled or message.mask.bitmap is not None) and box.width * box.height > INLINE_PIXELS
 
 
 class DisplayChannel(Channel):
@@ -191,10 +199,11 @@ class DisplayChannel(Channel):
             return
         source = await self._images.decode(message.src_bitmap, surface)
         mask = await self._mask(message.mask, surface)
-        drawn = raster.copy(
-            surface, message.box, message.clip, source, message.src_area, message.rop, message.scale_mode, mask
+        draw = partial(
+            raster.copy,
+            *(surface, message.box, message.clip, source, message.src_area, message.rop, message.scale_mode, mask),
         )
-        self._drawn(message, drawn)
+        self._drawn(message, await asyncio.to_thread(draw) if _is_slow(message) else draw())
 
     @handles(DrawFill)
     async def _draw_fill(self, message: DrawFill) -> None:
@@ -211,10 +220,12 @@ class DisplayChannel(Channel):
         source = await self._images.decode(message.src_bitmap, surface)
         brush = await self._brush(message.brush, surface)
         mask = await self._mask(message.mask, surface)
-        drawn = raster.opaque(
-            surface, message.box, message.clip, source, message.src_area, brush, message.rop, message.scale_mode, mask
+        draw = partial(
+            raster.opaque,
+            *(surface, message.box, message.clip, source, message.src_area, brush),
+            *(message.rop, message.scale_mode, mask),
         )
-        self._drawn(message, drawn)
+        self._drawn(message, await asyncio.to_thread(draw) if _is_slow(message) else draw())
 
     @handles(DrawBlackness)
     @handles(DrawWhiteness)

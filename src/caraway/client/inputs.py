@@ -93,12 +93,13 @@ class InputsChannel(Channel):
         await self._sent()
 
     async def type(self, text: str, *, interval: float = KEY_INTERVAL) -> None:
-        """Type text, as keys of a US layout.
+        """Type text, as keys of a US layout; a lit Caps Lock is made up for.
 
         interval: seconds between characters.
         Raises KeyNameError, before anything is typed, if a character is on no key.
         """
-        for number, codes in enumerate(keyboard.strokes(text)):
+        caps_lock = bool(self.modifiers & KeyboardModifiers.CAPS_LOCK)
+        for number, codes in enumerate(keyboard.strokes(text, caps_lock=caps_lock)):
             if number:
                 await asyncio.sleep(interval)
             self._stroke(codes)
@@ -191,11 +192,13 @@ class InputsChannel(Channel):
 
     async def _client_mode(self) -> None:
         main = self.session.main
+        if not self.session.wants_client_mouse:
+            raise PointerModeError(f"{self.name}: the session was made with mouse_mode='server'; use move_by()")
         try:
             async with deadline(CLIENT_MOUSE_DEADLINE, f"{self.name}: the mouse mode CLIENT"):
                 while main.mouse_mode != MouseModes.CLIENT:
                     main.mouse_mode_changed.clear()
-                    await self.session.until(main.mouse_mode_changed.wait())
+                    await self.until(main.mouse_mode_changed.wait())
         except TimeoutError:
             raise PointerModeError(
                 f"{self.name}: the guest has no absolute pointer (a USB tablet, or an agent); use move_by()"
@@ -221,7 +224,7 @@ class InputsChannel(Channel):
 
     async def _sent(self) -> None:
         """Wait until the queue is with the socket, so that a caller in a loop cannot outrun a slow link."""
-        await self.session.until(self.flow.drained())
+        await self.until(self.flow.drained())
 
     @handles(Init)
     def _init(self, message: Init) -> None:

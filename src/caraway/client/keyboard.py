@@ -20,7 +20,10 @@ _ROWS = {
     0x2B: "\\zxcvbnm,./",
 }
 _KEYPAD = ("7", "8", "9", "minus", "4", "5", "6", "plus", "1", "2", "3", "0", "decimal")
-_SHIFTED = dict(zip("1234567890-=[];'`\\,./", '!@#$%^&*()_+{}:"~|<>?', strict=True))
+_BASES = dict(zip('!@#$%^&*()_+{}:"~|<>?', "1234567890-=[];'`\\,./", strict=True))
+_BASES |= {letter.upper(): letter for letter in "abcdefghijklmnopqrstuvwxyz"}
+"""The key of each character that needs Shift."""
+_CONTROLS = {"\n": "enter", "\r": "enter", "\t": "tab", " ": "space", "\b": "backspace", "\x1b": "esc"}
 
 KEYS: dict[str, int] = {
     character: first + place for first, row in _ROWS.items() for place, character in enumerate(row)
@@ -139,23 +142,20 @@ def chord(text: str) -> list[int]:
     return codes
 
 
-def strokes(text: str) -> list[list[int]]:
+def strokes(text: str, *, caps_lock: bool = False) -> list[list[int]]:
     """The chord that types each character on a US layout. Raises KeyNameError before anything is typed."""
-    return [_stroke(character) for character in text]
+    return [_stroke(character.swapcase() if caps_lock and character.isascii() else character) for character in text]
 
 
 def _stroke(character: str) -> list[int]:
-    plain = {"\n": "enter", "\r": "enter", "\t": "tab", " ": "space", "\b": "backspace", "\x1b": "esc"}
-    if character in plain:
-        return [KEYS[plain[character]]]
+    if key := _CONTROLS.get(character):
+        return [KEYS[key]]
     if character in KEYS:
         return [KEYS[character]]
-    if character.lower() in KEYS and character.isascii():
-        return [KEYS["shift"], KEYS[character.lower()]]
-    for base, shifted in _SHIFTED.items():
-        if shifted == character:
-            return [KEYS["shift"], KEYS[base]]
-    raise KeyNameError(f"no key of a US keyboard types {character!r}")
+    base = _BASES.get(character)
+    if base is None:
+        raise KeyNameError(f"no key of a US keyboard types {character!r}")
+    return [KEYS["shift"], KEYS[base]]
 
 
 def key_down(code: int) -> int:

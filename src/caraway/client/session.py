@@ -64,6 +64,7 @@ class Session:
         self._dialer = dialer
         self._wanted = channels
         self._started = False
+        self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._life = Lifetime()
 
@@ -134,6 +135,7 @@ class Session:
 
     async def aclose(self) -> None:
         """End the session in order: what was sent still arrives. May be called again."""
+        self._closing = True
         main = self.channels.get((ChannelType.MAIN, 0))
         if self.error is None:
             await asyncio.gather(*(c.aclose() for c in self.channels.values() if c is not main))
@@ -196,5 +198,5 @@ class Session:
         channel.connection.abort()
         if channel.channel_type is ChannelType.MAIN or not isinstance(ended, LinkError):
             self.end(ended)
-        else:
+        elif not self._closing:
             log.info("%s", ended)
