@@ -47,7 +47,7 @@ types: build ## mypy --strict
 	@$(BIN)/mypy examples
 
 docs: .venv/.docs ## Build the documentation into site/
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: build ## Run the benchmarks
 	@$(foreach file,$(BENCHMARKS),echo "== $(file)" && $(BIN)/python $(file) &&) true

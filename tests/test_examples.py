@@ -11,8 +11,8 @@ from PIL import Image
 
 from support.captures import captures, facts
 from support.captures import require as require_capture
+from support.certificates import Authority
 from support.guests import demo
-from support.peers import require
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 OPEN = {"unix": True, "disable-ticketing": True}
@@ -40,17 +40,6 @@ def picture(source: Path | bytes) -> tuple[tuple[int, int], bytes]:
     """Size and R, G, B bytes of a picture."""
     with Image.open(source if isinstance(source, Path) else io.BytesIO(source)) as image:
         return image.size, image.tobytes()
-
-
-def certificate(folder: Path, subject: str) -> Path:
-    """Lay down what QEMU's `x509-dir` holds, for 127.0.0.1; the certificate is its own authority."""
-    file = folder / "server-cert.pem"
-    command = [require("openssl", "apt-get install openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes"]
-    command += ["-subj", subject, "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
-    command += ["-keyout", str(folder / "server-key.pem"), "-out", str(file)]
-    subprocess.run(command, check=True, capture_output=True)
-    (folder / "ca-cert.pem").write_bytes(file.read_bytes())
-    return file
 
 
 async def test_first(tmp_path: Path) -> None:
@@ -86,8 +75,9 @@ async def test_watch_changes() -> None:
 
 
 async def test_tls(tmp_path: Path) -> None:
-    ca = certificate(tmp_path, "/O=Caraway/CN=console")
-    spice = {"tls-port": "auto", "x509-dir": str(tmp_path), "disable-ticketing": True}
+    folder = Authority().issue(tmp_path / "tls", [("O", "Caraway"), ("CN", "console")], ip=["127.0.0.1"])
+    ca = folder / "ca-cert.pem"
+    spice = {"tls-port": "auto", "x509-dir": str(folder), "disable-ticketing": True}
     async with demo(spice=spice) as vm:
         out, _ = await run("tls.py", vm.spice_uri(), ca)
         assert out == "a display of (800, 600), over TLS\n"
