@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
@@ -86,13 +85,19 @@ def run(work: Coroutine[Any, Any, dict[str, Any]], *, as_json: bool) -> None:
         sys.exit(130)
     else:
         if as_json:
-            click.echo(json.dumps(result))
+            _echo_json(result)
 
 
 def fail(error: CarawayError, *, as_json: bool) -> None:
     """Say an error and leave."""
     if as_json:
-        click.echo(json.dumps({"error": type(error).__name__, "message": str(error)}))
+        _echo_json({"error": type(error).__name__, "message": str(error)})
     else:
         click.echo(f"caraway: {error}", err=True)
     sys.exit(error.exit_code)
+
+
+def _echo_json(value: object) -> None:
+    import json
+
+    click.echo(json.dumps(value))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 import ssl
 from typing import cast
@@ -186,6 +185,8 @@ def _connect_request(proxy: Proxy, host: str, port: int) -> bytes:
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     if proxy.username is not None:
+        import base64
+
         token = base64.b64encode(f"{proxy.username}:{proxy.password or ''}".encode()).decode()
         lines.append(f"Proxy-Authorization: Basic {token}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode()

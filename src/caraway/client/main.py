@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 from caraway.client.channel import Channel, handles
@@ -29,6 +28,8 @@ from caraway.wire.messages.main import (
 )
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from caraway.client.session import Session
 
 SILENCE_LIMIT = 60.0
@@ -46,7 +47,7 @@ class MainChannel(Channel):
         self.silence_limit = None if connection.local else SILENCE_LIMIT
         self.session_id = 0
         self.vm_name = ""
-        self.vm_uuid: uuid.UUID | None = None
+        self._vm_uuid = b""
         self.mouse_mode = MouseModes.SERVER
         self.supported_mouse_modes = MouseModes.SERVER
         self.agent_connected = False
@@ -56,6 +57,13 @@ class MainChannel(Channel):
         self.available: list[tuple[ChannelType, int]] = []
         """Channels that the server has, in its order."""
         self._media_clock_offset = 0
+
+    @property
+    def vm_uuid(self) -> UUID | None:
+        """The VM's UUID, if the server has told one; all zero if none was configured."""
+        from uuid import UUID
+
+        return UUID(bytes=bytes(self._vm_uuid)) if self._vm_uuid else None
 
     @property
     def multi_media_time(self) -> int:
@@ -77,7 +85,7 @@ class MainChannel(Channel):
 
     @handles(Uuid)
     def _uuid(self, message: Uuid) -> None:
-        self.vm_uuid = uuid.UUID(bytes=bytes(message.uuid))
+        self._vm_uuid = message.uuid
 
     @handles(ChannelsList)
     def _channels_list(self, message: ChannelsList) -> None:

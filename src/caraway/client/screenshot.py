@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,9 +58,6 @@ class Screenshot:
         return out.getvalue()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a file; the suffix says the format (PNG without compression effort, others as Pillow does)."""
-        if os.fspath(path).lower().endswith(".png"):
-            with open(path, "wb") as file:
-                file.write(self.png())
-        else:
-            self.image().save(path)
+        """Write to a file whose suffix says the format: `.png`, `.jpg`, `.webp` and what else Pillow writes."""
+        options: dict[str, Any] = {"compress_level": PNG_COMPRESSION} if os.fspath(path).lower().endswith(".png") else {}
+        self.image().save(path, **options)
