@@ -15,6 +15,7 @@ help: ## List the targets
 	  sed -n 's/^\([a-z]*\):.*## /  make \1: /p' Makefile
 
 build: .venv/.built ## Virtual environment with the package (editable) and what develops it
+	@true
 
 .venv/.built: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Caraway needs Python 3.11 or later; say PYTHON=...")'
