@@ -59,5 +59,6 @@ class Screenshot:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a file whose suffix says the format: `.png`, `.jpg`, `.webp` and what else Pillow writes."""
-        options: dict[str, Any] = {"compress_level": PNG_COMPRESSION} if os.fspath(path).lower().endswith(".png") else {}
+        is_png = os.fspath(path).lower().endswith(".png")
+        options: dict[str, Any] = {"compress_level": PNG_COMPRESSION} if is_png else {}
         self.image().save(path, **options)
