@@ -1,0 +1,1 @@
+"""How a viewer follows its VM: state machines without sockets or clocks (spec/migration.md)."""

@@ -1,0 +1,71 @@
+"""What a client offers to a source, and which targets it accepts."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from caraway.endpoint import Endpoint
+from caraway.errors import CarawayError, MigrationError
+from caraway.wire.capabilities import Capabilities, MainCapability
+from caraway.wire.messages.main import DstInfo
+
+
+class Offer(enum.Enum):
+    """How far a client goes along; the values are those of `connect(migration=...)`."""
+
+    AUTO = "auto"
+    """The best that both hosts can."""
+    SEMI_SEAMLESS = "semi-seamless"
+    """Link early, but start channels anew."""
+    SWITCH_HOST = "switch-host"
+    """A new session after the move."""
+    REFUSE = "refuse"
+    """Stay: a VM that moves is lost to this session."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What a main link announces for it (spec/migration.md 3.4), beside what the client announces anyway."""
+        if self is Offer.AUTO:
+            return Capabilities([MainCapability.SEMI_SEAMLESS_MIGRATE, MainCapability.SEAMLESS_MIGRATE])
+        if self is Offer.SEMI_SEAMLESS:
+            return Capabilities([MainCapability.SEMI_SEAMLESS_MIGRATE])
+        return Capabilities()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a session lets a source do with it."""
+
+    offer: Offer = Offer.AUTO
+    targets: Collection[str] | None = None
+    """Hosts that a source may name, as it names them, in lower case; `*.example.org` for all names below one. None: any."""
+
+    def target(self, current: Endpoint, destination: DstInfo) -> Endpoint:
+        """Where an announcement leads from the current host: same proxy, CA and credentials.
+
+        Raises MigrationError if this client does not go there, TlsError or EndpointError if it could not.
+        """
+        if self.offer is Offer.REFUSE:
+            raise MigrationError(
+                f"{current}: the VM moves to {destination.host!r}; this session was told not to follow"
+            )
+        if not self._allows(destination.host.lower()):
+            raise MigrationError(
+                f"{current}: the VM moves to {destination.host!r}, which is not among the targets that were allowed"
+            )
+        return current.moved_to(destination.host, destination.port, destination.sport, destination.cert_subject)
+
+    def _allows(self, host: str) -> bool:
+        if self.targets is None or host in self.targets:
+            return True
+        return any(target.startswith("*.") and host.endswith(target[1:]) for target in self.targets)
+
+
+def follow(policy: Policy, current: Endpoint, destination: DstInfo) -> Endpoint | CarawayError:
+    """The target's endpoint, or why there is none."""
+    try:
+        return policy.target(current, destination)
+    except CarawayError as error:
+        return error
