@@ -101,8 +101,10 @@ class MainChannel(Channel):
     def _set_mouse_mode(self, supported: MouseModes, current: MouseModes) -> None:
         self.supported_mouse_modes, self.mouse_mode = supported, current
         self.mouse_mode_changed.set()
-        if supported & MouseModes.CLIENT and current == MouseModes.SERVER and self.session.wants_client_mouse:
-            self.send(MouseModeRequest(MouseModes.CLIENT))
+        # A server keeps the mode that its last client asked for.
+        wanted = MouseModes.CLIENT if self.session.wants_client_mouse else MouseModes.SERVER
+        if supported & wanted and current != wanted:
+            self.send(MouseModeRequest(wanted))
 
     @handles(AgentConnected)
     @handles(AgentConnectedTokens)
