@@ -1,5 +1,8 @@
 """What a guest's screen really holds, to be compared with what a client shows."""
 
+import asyncio
+
+from caraway.canvas.screen import Change
 from caraway.client import Session
 from caraway.qemu.process import Qemu
 
@@ -17,3 +20,33 @@ async def assert_same_picture(session: Session, vm: Qemu, display: int = 0) -> N
     truth = rgb(await vm.screendump("ppm"), (picture.width, picture.height))
     # A difference of megabytes is not worth a diff.
     assert (picture.rgb == truth) is True, f"{sum(a != b for a, b in zip(picture.rgb, truth, strict=True))} bytes"
+
+
+async def wait_until_only_blinking(session: Session, cell: int = 9 * 16) -> None:
+    """Wait until nothing changes but the cursor of a text screen, which never stands still."""
+    screen = session.display.screen
+    done = asyncio.Event()
+    small_changes = 0
+
+    def note(change: Change) -> None:
+        nonlocal small_changes
+        area = sum((box.right - box.left) * (box.bottom - box.top) for box in change.boxes)
+        small_changes = small_changes + 1 if area <= cell else 0
+        if small_changes == 4:
+            done.set()
+
+    stop = screen.listen(note)
+    try:
+        async with asyncio.timeout(30):
+            await session.until(done.wait())
+    finally:
+        stop()
+
+
+async def becomes_same_picture(session: Session, vm: Qemu) -> None:
+    """Sooner or later a picture equals QEMU's `screendump`, of a screen that is still or only blinks."""
+    async with asyncio.timeout(30):
+        async for picture in session.display.frames():
+            ppm = await vm.screendump("ppm")
+            if rgb(ppm, (picture.width, picture.height)) == picture.rgb:
+                return
