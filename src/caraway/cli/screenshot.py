@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 from typing import Any
 
 import click
@@ -25,7 +23,6 @@ def command(server: Server, output: str, display: int, stable: float | None, as_
 
 
 async def _screenshot(server: Server, output: str, number: int, stable: float | None) -> dict[str, Any]:
-    saver = asyncio.ensure_future(asyncio.to_thread(importlib.import_module, "PIL.PngImagePlugin"))
     async with server.connect(channels=["display"]) as session:
         display = session.displays[number] if number < len(session.displays) else session.display
         if stable is None:
@@ -33,6 +30,5 @@ async def _screenshot(server: Server, output: str, number: int, stable: float | 
         else:
             await display.wait_stable(stable)
         picture = display.screenshot()
-    await saver
     picture.save(output)
     return {"file": output, "width": picture.width, "height": picture.height}
