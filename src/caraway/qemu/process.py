@@ -134,6 +134,12 @@ class Qemu:
         assert self._process is not None, "QEMU is not started"
         return self._process.pid
 
+    @property
+    def client(self) -> "QMPClient":
+        """The monitor's connection, for what `qmp` and `wait_event` do not offer."""
+        assert self._qmp is not None, "QEMU is not started"
+        return self._qmp
+
     def spice_uri(self, host: str | None = None) -> str:
         """URI that a viewer connects to; `host` stands in for the address that QEMU listens on."""
         assert self.spice is not None, "QEMU has no SPICE server"
