@@ -6,13 +6,14 @@ State and behaviour live here and in the subclasses; the socket is a `Connection
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import struct
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from caraway.client.connection import Connection
+from caraway.client.connection import CLOSE_DEADLINE, Connection
 from caraway.client.deadline import deadline
 from caraway.client.flow import ChannelFlow
 from caraway.client.lifetime import Lifetime
@@ -170,8 +171,15 @@ class Channel:
         self._processed.set()
 
     async def aclose(self) -> None:
-        """Close the connection in order."""
+        """Close the connection in order: what is queued leaves first, within a deadline."""
+        await self.flush()
         await self.connection.aclose()
+
+    async def flush(self) -> None:
+        """Wait, within a deadline, until what is queued is with the socket."""
+        with contextlib.suppress(CarawayError, TimeoutError):
+            async with asyncio.timeout(CLOSE_DEADLINE):
+                await self.until(self.flow.drained())
 
     @handles(SetAck)
     def _set_ack(self, message: SetAck) -> None:

@@ -44,6 +44,7 @@ class Connection(asyncio.BufferedProtocol):
         self._inbox = memoryview(bytearray(LINK_BUFFER_SIZE))
         self._transport: asyncio.Transport | None = None
         self._paused = False
+        self._finished = False
         self._ended: CarawayError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._closed = asyncio.get_running_loop().create_future()
@@ -90,7 +91,7 @@ class Connection(asyncio.BufferedProtocol):
             self._waiter = None
 
     def write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and not self._transport.is_closing() and not self._finished:
             self._transport.write(data)
 
     async def aclose(self) -> None:
@@ -109,6 +110,7 @@ class Connection(asyncio.BufferedProtocol):
         """Close once the server has read everything: end our direction and wait, within a deadline, for its end."""
         if self._transport is not None and self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
+            self._finished = True
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_DEADLINE):
                     await asyncio.shield(self._closed)

@@ -67,7 +67,11 @@ class InputsChannel(Channel):
         self._motion = (0, 0)
 
     async def aclose(self) -> None:
-        """Close once the server has read all keys."""
+        """Close once the server has read all keys and the last position."""
+        with contextlib.suppress(CarawayError):
+            self._flush_motion()
+            self._flush_position(force=True)
+        await self.flush()
         await self.connection.finish()
 
     # keys
