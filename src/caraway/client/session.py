@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import logging
 from collections.abc import Coroutine, Iterable
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SETTLE_DEADLINE = 0.5
+"""Seconds that an ending session waits for the first message of a channel that has just been linked."""
+
 T = TypeVar("T")
 C = TypeVar("C", bound=Channel)
 
@@ -32,6 +36,8 @@ _CLASSES = {
     ChannelType.CURSOR: ("caraway.client.cursor", "CursorChannel"),
 }
 """Where each kind of channel lives; imported when one is linked."""
+
+_SET_UP_BY_THREADS = frozenset({ChannelType.DISPLAY, ChannelType.CURSOR})
 
 
 def _channel_class(of: ChannelType) -> type[Channel]:
@@ -131,12 +137,14 @@ class Session:
         """The session is over."""
         self._life.end(error)
         for channel in self.channels.values():
+            channel.end(error)
             channel.connection.abort()
 
     async def aclose(self) -> None:
         """End the session in order: what was sent still arrives. May be called again."""
         self._closing = True
         main = self.channels.get((ChannelType.MAIN, 0))
+        await self._settle()
         if self.error is None:
             await asyncio.gather(*(c.aclose() for c in self.channels.values() if c is not main))
             if main is not None:
@@ -144,12 +152,28 @@ class Session:
         await self.abort()
 
     async def abort(self) -> None:
-        """End the session at once, and wait until nothing is left of it."""
-        self.end(LinkError(f"{self.endpoint}: the session was closed"))
+        """End the session without waiting for what was sent, and wait until nothing is left of it."""
+        await self._settle()
+        self.end(self._was_closed())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(c.connection.wait_closed() for c in self.channels.values()))
+
+    def _was_closed(self) -> LinkError:
+        return LinkError(f"{self.endpoint}: the session was closed")
+
+    async def _settle(self) -> None:
+        """Wait until the server has set up the channels that are linked.
+
+        libspice-server 0.15.1 crashes, and the VM with it, when a client leaves while a thread of the server makes its
+        end of a display or cursor channel. It has made it once it sends something.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_DEADLINE):
+                for (type, _), channel in tuple(self.channels.items()):
+                    if self.error is None and type in _SET_UP_BY_THREADS:
+                        await channel.wait_processed(1)
 
     async def _link_all(self, available: list[tuple[ChannelType, int]]) -> None:
         unwanted = self.endpoint.disable_channels
@@ -190,7 +214,7 @@ class Session:
         try:
             await channel.run()
         except CarawayError as error:
-            ended = self.error or error
+            ended = self.error or (self._was_closed() if self._closing else error)
         except Exception as error:
             log.exception("%s: a fault of this client", channel.name)
             ended = CarawayError(f"{channel.name}: internal error: {error!r}")
