@@ -1,12 +1,14 @@
 """Real migrations between two QEMUs, with the C client as the viewer that has to follow."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from caraway.qemu.process import Qemu
 from caraway.qemu.spice_options import free_ports
 from caraway.qemu.viewers import Link, LinkWatch
 from caraway.wire.constants import ChannelType
+from support.certificates import Authority
 from support.delay_proxy import delay_proxy, without_capabilities
 from support.guests import demo
 from support.spice_gtk import SpiceGtk, spice_gtk
@@ -76,8 +79,8 @@ def at(vm: Qemu) -> Destination:
     return Destination("127.0.0.1", vm.spice.port)
 
 
-async def move(source: Qemu, target: Qemu, **options: Any) -> MigrationReport:
-    return await migrate(source, target, **{"uri": URI, "destination": at(target), **options})
+async def move(source: Qemu, target: Qemu, destination: Destination | None = None, **options: Any) -> MigrationReport:
+    return await migrate(source, target, uri=URI, destination=destination or at(target), **options)
 
 
 async def is_used(viewer: SpiceGtk, vm: Qemu) -> None:
@@ -296,6 +299,53 @@ async def test_target_killed_while_migrating() -> None:
         await vms.stays(since)
 
 
+async def test_link_that_breaks_keeps_the_vm_at_the_source() -> None:
+    async with machines() as vms, AsyncExitStack() as way:
+        target = await vms.target()
+        port = await way.enter_async_context(delay_proxy("127.0.0.1", at(target).port or 0))
+        await vms.slow(4 * SLOW)
+        since = vms.viewer.mark
+        under_way = asyncio.Event()
+        to = Destination("127.0.0.1", port)
+        moving = asyncio.create_task(move(vms.source, target, destination=to, progress=when(is_moving, under_way.set)))
+        await under_way.wait()
+        await way.aclose()
+        with pytest.raises(
+            MigrationError, match="b: a viewer's link broke: main 0, display 0, inputs 0, cursor 0; the VM"
+        ):
+            await moving
+        await target.wait_ended()
+        await vms.stays(since)
+
+
+async def test_target_with_tls_only(tmp_path: Path) -> None:
+    authority = Authority()
+    folder = authority.issue(tmp_path / "x509", [("O", "Caraway"), ("CN", "console.test")])
+    async with AsyncExitStack() as stack:
+        viewer = await stack.enter_async_context(spice_gtk())
+        tls = {"tls-port": "auto", "x509-dir": str(folder)}
+        source = await stack.enter_async_context(demo(name="a", spice={"disable-ticketing": True, **tls}))
+        target = await stack.enter_async_context(waiting("b", **tls))
+        assert target.spice is not None
+        subject = {"host_subject": "O=Caraway,CN=console.test", "ca_file": str(folder / "ca-cert.pem")}
+        await viewer.connect(source.spice_uri(), **subject)
+        since = viewer.mark
+        to = Destination("127.0.0.1", tls_port=target.spice.tls_port, cert_subject=subject["host_subject"])
+        assert (await move(source, target, destination=to)).mode == Mode.LINKED_EARLY
+        await is_used(viewer, target)
+        assert not was_disturbed(viewer, since)
+
+
+async def test_source_killed_while_migrating() -> None:
+    async with machines() as vms:
+        target = await vms.target()
+        await vms.slow()
+        killed = when(is_moving, lambda: os.kill(vms.source.pid, signal.SIGKILL))
+        with pytest.raises(caraway.CarawayError):
+            await move(vms.source, target, progress=killed)
+        await target.wait_ended()
+
+
 async def test_viewer_that_comes_meanwhile_keeps_the_vm_at_the_source() -> None:
     async with machines() as vms:
         target = await vms.target()
@@ -327,6 +377,14 @@ def monitor(path: Path) -> tuple[str, str]:
     return "-qmp", f"unix:{path},server=on,wait=off"
 
 
+@contextlib.contextmanager
+def terminal() -> Iterator[tuple[int, int]]:
+    ours, theirs = os.openpty()
+    yield ours, theirs
+    os.close(ours)
+    os.close(theirs)
+
+
 def arguments(tmp_path: Path, target: Qemu, *more: str) -> list[str]:
     return [
         *(sys.executable, "-c", "from caraway.cli import main; main()", "migrate", "--uri", URI),
@@ -341,10 +399,14 @@ async def test_command(tmp_path: Path) -> None:
         (tmp_path / "ticket").write_text("fresh ticket\n")
         await vms.viewer.ask("password", target="fresh ticket")
         command = arguments(tmp_path, target, "--ticket-file", str(tmp_path / "ticket"), "--json")
-        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        said, complained = await process.communicate()
-        assert (process.returncode, complained) == (0, b"")
-        assert json.loads(said)["mode"] == "linked early"
+        with terminal() as (ours, theirs):
+            process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=theirs)
+            said, _ = await process.communicate()
+            assert process.returncode == 0, said
+            assert json.loads(said)["mode"] == "linked early"
+            shown = os.read(ours, 65536)
+            assert b"done" in shown
+            assert b"MB sent" in shown
         await is_used(vms.viewer, target)
 
 
@@ -363,7 +425,7 @@ async def test_interrupted_command_leaves_the_vm_where_it_was(tmp_path: Path, nu
         await vms.stays(since)
 
 
-async def test_monitors_that_do_not_answer(tmp_path: Path) -> None:
+async def test_monitors_that_do_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for address in "unix:", "tcp:localhost", "tcp:localhost:port", "/run/qmp":
         with pytest.raises(EndpointError, match="expected unix:PATH or tcp:HOST:PORT"):
             async with connect_monitor(address):
@@ -372,6 +434,10 @@ async def test_monitors_that_do_not_answer(tmp_path: Path) -> None:
         with pytest.raises(LinkError, match="cannot be reached"):
             async with connect_monitor(address):
                 pass
+    monkeypatch.setattr("caraway.qemu.monitor.CONNECT_DEADLINE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as busy, pytest.raises(LinkError, match="is another program connected"):
+        async with connect_monitor(f"tcp:127.0.0.1:{busy.getsockname()[1]}"):
+            pass
 
 
 def test_plans_that_make_no_sense() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -219,7 +220,7 @@ class Orchestrator:
         for name, value in changes.items():
             setattr(self._progress, name, value)
         if self._listener is not None:
-            self._listener(self._progress)
+            self._listener(dataclasses.replace(self._progress))
 
     def _warn(self, warning: str) -> None:
         log.warning("%s", warning)
@@ -470,6 +471,9 @@ class Orchestrator:
             await self._attempt(why, self._retract())
         if self._is_completed:
             why.add_note("the migration had completed before it could be cancelled: the VM is on the target")
+            return
+        if self._source.has_ended and self._report.fence_time is not None:
+            why.add_note("the source had handed the VM over, in part at least; the target is left as it is")
             return
         if self._is_ours:
             await self._attempt(why, self._end_target())
