@@ -1,7 +1,8 @@
 """What a session has to do: the output of `ClientMigration`.
 
-The actions of one list belong together: they are executed in order and at once, no message is processed in between, and
-what comes of them is told by later events. A channel uses one connection; a link to the target is parked until its `Swap`.
+The actions of one list belong together: they are executed in order and at once, no message is processed in between,
+and what comes of them is told by later events. A channel uses one connection; a link to the target is parked until its
+`Swap`.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ class Commit:
 
 @dataclass(slots=True)
 class EndSession:
-    """The session is over."""
+    """The session is over: close every connection to either host. Pictures stay."""
 
     attempt: int
     error: CarawayError

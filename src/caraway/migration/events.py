@@ -1,7 +1,7 @@
 """What happens to a session that may move: the input of `ClientMigration`.
 
-Peers' messages come as they are, wrapped in `Received` or `TargetReceived`. What concerns a link to a target carries the
-attempt number of the action that asked for it; an event of an attempt that is over changes nothing.
+Peers' messages come as they are, wrapped in `Received` or `TargetReceived`. What concerns a link to a target carries
+the attempt number of the action that asked for it; an event of an attempt that is over changes nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a client offers to a source, and which targets it accepts."""
+"""What a client offers to a source, and which targets it accepts (spec/migration.md 3.4, 12)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from caraway.endpoint import Endpoint
-from caraway.errors import CarawayError, MigrationError
+from caraway.errors import MigrationError
 from caraway.wire.capabilities import Capabilities, MainCapability
 from caraway.wire.messages.main import DstInfo
 
@@ -26,12 +26,17 @@ class Offer(enum.Enum):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What a main link announces for it (spec/migration.md 3.4), beside what the client announces anyway."""
+        """What a main link announces for it, beside what the client announces anyway."""
         if self is Offer.AUTO:
             return Capabilities([MainCapability.SEMI_SEAMLESS_MIGRATE, MainCapability.SEAMLESS_MIGRATE])
         if self is Offer.SEMI_SEAMLESS:
             return Capabilities([MainCapability.SEMI_SEAMLESS_MIGRATE])
         return Capabilities()
+
+    @property
+    def links_early(self) -> bool:
+        """Whether the target is linked before the VM moves."""
+        return self in (Offer.AUTO, Offer.SEMI_SEAMLESS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Policy:
 
     offer: Offer = Offer.AUTO
     targets: Collection[str] | None = None
-    """Hosts that a source may name, as it names them, in lower case; `*.example.org` for all names below one. None: any."""
+    """Hosts that a source may name, in lower case; `*.example.org`: all names below that one. None: any."""
 
     def target(self, current: Endpoint, destination: DstInfo) -> Endpoint:
         """Where an announcement leads from the current host: same proxy, CA and credentials.
@@ -48,9 +53,7 @@ class Policy:
         Raises MigrationError if this client does not go there, TlsError or EndpointError if it could not.
         """
         if self.offer is Offer.REFUSE:
-            raise MigrationError(
-                f"{current}: the VM moves to {destination.host!r}; this session was told not to follow"
-            )
+            raise MigrationError(f"{current}: the VM moves to {destination.host!r}, and this session is to stay")
         if not self._allows(destination.host.lower()):
             raise MigrationError(
                 f"{current}: the VM moves to {destination.host!r}, which is not among the targets that were allowed"
@@ -61,11 +64,3 @@ class Policy:
         if self.targets is None or host in self.targets:
             return True
         return any(target.startswith("*.") and host.endswith(target[1:]) for target in self.targets)
-
-
-def follow(policy: Policy, current: Endpoint, destination: DstInfo) -> Endpoint | CarawayError:
-    """The target's endpoint, or why there is none."""
-    try:
-        return policy.target(current, destination)
-    except CarawayError as error:
-        return error
