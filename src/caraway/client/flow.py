@@ -12,7 +12,7 @@ from collections import deque
 from caraway.client.connection import Connection
 from caraway.errors import LinkError
 from caraway.wire.acks import ReceiveWindow
-from caraway.wire.framing import Frame, pack_header
+from caraway.wire.framing import FULL_HEADER, Frame, pack_header
 from caraway.wire.messages.base import Message
 
 MAX_QUEUED = 8 << 20
@@ -41,7 +41,7 @@ class ChannelFlow:
         """Queue a message. Raises LinkError if the peer has long stopped reading."""
         body = message.pack()
         self._queue.append((message.id, body))
-        self._queued += len(body)
+        self._queued += FULL_HEADER.size + len(body)
         self._pump()
         if self._queued > MAX_QUEUED:
             raise LinkError(f"{self._connection.peer}: the server does not read; {self._queued} bytes wait")
@@ -55,7 +55,7 @@ class ChannelFlow:
         assert machine is not None
         while self._queue and self._connection.writable:
             type, body = self._queue.popleft()
-            self._queued -= len(body)
+            self._queued -= FULL_HEADER.size + len(body)
             self.sent_serial += 1
             self._connection.write(pack_header(machine.mini_header, type, len(body), self.sent_serial) + body)
         if self._queue:
