@@ -134,11 +134,12 @@ def chord(text: str) -> list[int]:
     if not text:
         raise KeyNameError("a chord without keys")
     names = text.split("+")
-    if text.endswith("+"):
+    if text == "+" or text.endswith("++"):
         names = [*names[:-2], "plus"]
+    names = [name.lower() for name in names]
     codes = [scancode(name) for name in names]
-    if any(name.lower() == "plus" for name in names) and KEYS["shift"] not in codes:
-        codes.insert(len(codes) - 1, KEYS["shift"])
+    if "plus" in names and KEYS["shift"] not in codes:
+        codes.insert(names.index("plus"), KEYS["shift"])
     return codes
 
 
