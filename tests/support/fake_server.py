@@ -1,6 +1,7 @@
 """A SPICE server of a test's own: it links every channel, and the test says the rest."""
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -8,11 +9,11 @@ from typing import TypeVar
 
 from caraway.wire.capabilities import Capabilities, CommonCapability
 from caraway.wire.constants import ChannelType, Sender
-from caraway.wire.framing import FrameReader, pack_header
+from caraway.wire.framing import Frame, FrameReader, pack_header
 from caraway.wire.link import LinkRequested, ServerLink, TicketReceived
 from caraway.wire.messages import base
 from caraway.wire.messages.base import Message
-from caraway.wire.messages.main import AttachChannels, ChannelEntry, ChannelsList, Init, MouseModes
+from caraway.wire.messages.main import ChannelEntry, ChannelsList, Init, MouseModes
 from caraway.wire.ticket import TicketKey
 from support import relays
 
@@ -40,7 +41,9 @@ class Linked:
         self._serial = 0
         self.serials: list[int] = []
         """Of what the client sent, as full headers say."""
-        self.unread: list[Message] = []
+        self.closes_with_client = True
+        """Close, as servers do, when the client has ended its direction."""
+        self._received: asyncio.Queue[Message | None] = asyncio.Queue()
 
     def send(self, *messages: Message) -> None:
         for message in messages:
@@ -53,23 +56,28 @@ class Linked:
             header[-4:] = sub_list.to_bytes(4, "little")
         self.writer.write(bytes(header) + body)
 
+    async def pump(self) -> None:
+        """Take what the client sends, until its end."""
+        for frame in self._frames:
+            self._take(frame)
+        while data := await self._reader.read(65536):
+            for frame in self._frames.feed(data):
+                self._take(frame)
+        self._received.put_nowait(None)
+        if self.closes_with_client:
+            self.writer.close()
+
+    def _take(self, frame: Frame) -> None:
+        self.serials.append(frame.serial)
+        self._received.put_nowait(base.messages(self.type, Sender.CLIENT)[frame.type].unpack(frame.body))
+
     async def receive(self) -> Message:
         """The client's next message. Raises EOFError at its end."""
-        if self.unread:
-            return self.unread.pop(0)
-        while (frame := self._frames.next_frame()) is None:
-            data = await self._reader.read(65536)
-            if not data:
-                raise EOFError
-            self.unread += [self._understand(frame) for frame in self._frames.feed(data)]
-            if self.unread:
-                return self.unread.pop(0)
-        return self._understand(frame)
-
-    def _understand(self, frame: object) -> Message:
-        self.serials.append(frame.serial)  # type: ignore[attr-defined]
-        table = base.messages(self.type, Sender.CLIENT)
-        return table[frame.type].unpack(frame.body)  # type: ignore[attr-defined]
+        message = await self._received.get()
+        if message is None:
+            self._received.put_nowait(None)
+            raise EOFError
+        return message
 
     async def expect(self, kind: type[M]) -> M:
         """The client's next message of that kind; others are dropped."""
@@ -138,11 +146,12 @@ class FakeServer:
         linked = Linked(link, type, reader, writer)
         if type is ChannelType.MAIN:
             linked.send(Init(1, 1, *self._mouse_modes, False, 0, 0, 0))
-            await linked.expect(AttachChannels)
             linked.send(ChannelsList([ChannelEntry(*channel) for channel in self.channels]))
         async with self._arrived:
             self.linked[type, link.request.channel_id] = linked
             self._arrived.notify_all()
+        with contextlib.suppress(ConnectionError):
+            await linked.pump()
 
     def _answer(self, link: ServerLink) -> None:
         question = link.question
