@@ -44,6 +44,7 @@ class Picture:
         self.address = self.width = self.height = self.stride = 0
         self.region = None
         self.last = None
+        self.is_due = False
         on(display, "display-primary-create", self.create)
         on(display, "display-primary-destroy", self.destroy)
         on(display, "display-invalidate", self.invalidate)
@@ -73,6 +74,16 @@ class Picture:
             return
         if x >= left + wide or y >= top + high or x + width <= left or y + height <= top:
             return
+        if not self.is_due:
+            self.is_due = True
+            GLib.idle_add(self.look)
+
+    def look(self):
+        """Once all is drawn that has come: a change of the guest's screen comes in several pieces."""
+        self.is_due = False
+        if not self.address or self.region is None:
+            return
+        wide = self.region[2]
         crc, colours = 0, set()
         for row in self.rows(*self.region):
             crc = zlib.crc32(row, crc)

@@ -487,21 +487,24 @@ class Orchestrator:
             why.add_note(str(error))
 
     async def _cancel(self) -> None:
+        await self._source.execute("migrate_cancel")
+        await self._wait_over()
+
+    async def _wait_over(self) -> None:
         source = self._source
-        await source.execute("migrate_cancel")
         until = _now() + ENDING_DEADLINE
         while (status := (await source.execute("query-migrate")).get("status")) in UNDER_WAY and _now() < until:
             await self._pause(_now() + PERIOD)
         self._is_completed = status == "completed"
         if status in UNDER_WAY:
-            raise MigrationError(f"{source}: the migration is not over {ENDING_DEADLINE:g} s after it was cancelled")
+            raise MigrationError(f"{source}: the migration is not over {ENDING_DEADLINE:g} s after it was ended")
 
     async def _retract(self) -> None:
         """Let a migration fail: that tells viewers that none is coming, and they drop their links to the target."""
         source = self._source
         await source.set_capabilities(pause_before_switchover=False)
         await source.execute("migrate", uri=RETRACT_URI)
-        await self._cancel()
+        await self._wait_over()
 
     async def _end_target(self) -> None:
         target = self._target
