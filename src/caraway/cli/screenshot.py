@@ -7,6 +7,13 @@ from typing import Any
 import click
 
 from caraway.cli.common import Server, run, server_options
+from caraway.errors import CarawayError, LinkError
+
+
+class OutputError(CarawayError):
+    """A file that cannot be written, or whose suffix names no format."""
+
+    exit_code = 2
 
 
 @click.command("screenshot")
@@ -24,11 +31,17 @@ def command(server: Server, output: str, display: int, stable: float | None, as_
 
 async def _screenshot(server: Server, output: str, number: int, stable: float | None) -> dict[str, Any]:
     async with server.connect(channels=["display"]) as session:
-        display = session.displays[number] if number < len(session.displays) else session.display
+        displays = {display.id: display for display in session.displays}
+        if number not in displays:
+            raise LinkError(f"{session.endpoint}: there is no display {number}, but {sorted(displays)}")
+        display = displays[number]
         if stable is None:
             await display.ready(server.timeout)
         else:
-            await display.wait_stable(stable)
+            await display.wait_stable(stable, stable + server.timeout)
         picture = display.screenshot()
-    picture.save(output)
+    try:
+        picture.save(output)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot write {output}: {error}") from None
     return {"file": output, "width": picture.width, "height": picture.height}
