@@ -1,0 +1,415 @@
+"""The display channel, given messages by a server that does as the test says."""
+
+import asyncio
+import random
+import struct
+from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import caraway
+from caraway.client import Screenshot, Session
+from caraway.client.display import NO_FRAMES_DECODED, DisplayChannel
+from caraway.client.images import PALETTE_CACHE_SIZE
+from caraway.codecs import lz
+from caraway.codecs.bitmap import Bitmap, PixelFormat
+from caraway.errors import CodecError, DeadlineError, LinkError, ProtocolError
+from caraway.wire.capabilities import Capabilities
+from caraway.wire.capture import load
+from caraway.wire.constants import ChannelType, Sender
+from caraway.wire.messages.base import Message
+from caraway.wire.messages.common import Ping, Pong
+from caraway.wire.messages.display import (
+    DisplayCapability,
+    Head,
+    ImageCompression,
+    Init,
+    InvalAllPalettes,
+    InvalPalette,
+    Mark,
+    MonitorsConfig,
+    PreferredCompression,
+    StreamActivateReport,
+    StreamReport,
+    SurfaceCreate,
+    SurfaceDestroy,
+    SurfaceFlags,
+    SurfaceFormat,
+)
+from caraway.wire.messages.draw import CopyBits, DrawCopy, DrawFill, Rop, ScaleMode
+from caraway.wire.messages.images import (
+    BitmapFlags,
+    BitmapFormat,
+    BitmapImage,
+    Image,
+    ImageFlags,
+    JpegImage,
+    LzImage,
+    LzPaletteImage,
+    MaskFlags,
+    Palette,
+    QMask,
+    QuicImage,
+    SolidBrush,
+    SurfaceImage,
+)
+from caraway.wire.messages.shapes import Point, Rect
+from support.captures import captures
+from support.captures import require as require_capture
+from support.fake_server import Linked, fake_server
+
+NO_MASK = QMask(MaskFlags(0), Point(0, 0), None)
+CAN_PREFER = {ChannelType.DISPLAY: Capabilities([DisplayCapability.PREF_COMPRESSION])}
+
+
+def rect(left: int, top: int, width: int, height: int) -> Rect:
+    return Rect(top, left, top + height, left + width)
+
+
+def create(width: int, height: int, surface: int = 0) -> SurfaceCreate:
+    return SurfaceCreate(surface, width, height, SurfaceFormat.XRGB32, SurfaceFlags(0 if surface else 1))
+
+
+def fill(color: int, box: Rect, surface: int = 0) -> DrawFill:
+    return DrawFill(surface, box, None, SolidBrush(color), Rop.OP_PUT, NO_MASK)
+
+
+def copy(payload: Any, width: int, height: int, flags: int = 0, surface: int = 0) -> DrawCopy:
+    image = Image(1, ImageFlags(flags), width, height, payload)
+    area = rect(0, 0, width, height)
+    return DrawCopy(surface, area, None, image, area, Rop.OP_PUT, ScaleMode.INTERPOLATE, NO_MASK)
+
+
+def raw(width: int, height: int, pixels: bytes) -> BitmapImage:
+    empty = Palette(0, [])
+    return BitmapImage(BitmapFormat.BIT32, BitmapFlags.TOP_DOWN, width, height, 4 * width, None, empty, pixels)
+
+
+def indexed(flags: BitmapFlags, palette: Palette | None, palette_id: int | None = None) -> DrawCopy:
+    """Two pixels, indices 0 and 1."""
+    payload = BitmapImage(BitmapFormat.BIT8, flags | BitmapFlags.TOP_DOWN, 2, 1, 4, palette_id, palette, b"\0\1\0\0")
+    return copy(payload, 2, 1)
+
+
+class Viewed:
+    """A session with one display, and the server's end of it."""
+
+    def __init__(self, session: Session, server: Linked) -> None:
+        self.session = session
+        self.server = server
+        self.display = session.display
+
+    async def show(self, *messages: Message) -> Screenshot:
+        """The picture once these messages have been processed."""
+        self.server.send(*messages)
+        await self.settled()
+        return self.display.screenshot()
+
+    async def settled(self) -> None:
+        self.server.send(Ping(99, 0, b""))
+        await self.server.expect(Pong)
+
+    async def fails(self, *messages: Message) -> caraway.CarawayError:
+        """What ends the session."""
+        self.server.send(*messages)
+        with pytest.raises(ProtocolError) as caught:
+            await self.session.until(asyncio.Event().wait())
+        assert self.session.error is caught.value
+        return caught.value
+
+
+@asynccontextmanager
+async def viewed() -> Any:
+    async with fake_server("display", on=CAN_PREFER) as server, caraway.connect(server.uri) as session:
+        yield Viewed(session, await server.display())
+
+
+async def test_asks_for_what_it_decodes() -> None:
+    async with viewed() as view:
+        init = await view.server.receive()
+        assert isinstance(init, Init)
+        assert (init.pixmap_cache_size, init.glz_dictionary_window_size) == (0, 0)
+        assert await view.server.receive() == PreferredCompression(ImageCompression.LZ)
+    async with fake_server("display") as server, caraway.connect(server.uri):
+        display = await server.display()
+        assert isinstance(await display.receive(), Init)
+        display.send(Ping(1, 0, b""))
+        assert isinstance(await display.receive(), Pong)
+
+
+async def test_nothing_is_shown_before_mark() -> None:
+    async with viewed() as view:
+        with pytest.raises(LinkError, match="no picture yet"):
+            view.display.screenshot()
+        assert view.display.size == (0, 0)
+        view.server.send(create(4, 3), fill(0x112233, rect(0, 0, 4, 3)))
+        await view.settled()
+        with pytest.raises(LinkError, match="no picture yet"):
+            view.display.screenshot()
+        with pytest.raises(DeadlineError, match=r"display 0: a first picture: not within 0\.01 s"):
+            await view.display.ready(0.01)
+        view.server.send(Mark())
+        await view.display.ready()
+        assert view.display.size == (4, 3)
+        assert view.display.screenshot().rgb == b"\x11\x22\x33" * 12
+
+
+async def test_old_picture_stays_until_the_new_one_is_marked() -> None:
+    async with viewed() as view:
+        first = await view.show(create(2, 1), fill(0xFF0000, rect(0, 0, 2, 1)), Mark())
+        for message in SurfaceDestroy(0), create(1, 1), fill(0x00FF00, rect(0, 0, 1, 1)):
+            assert await view.show(message) == first
+        assert (await view.show(Mark())).rgb == b"\0\xff\0"
+
+
+async def test_screenshot_is_a_copy() -> None:
+    async with viewed() as view:
+        before = await view.show(create(1, 1), Mark())
+        await view.show(fill(0xFFFFFF, rect(0, 0, 1, 1)))
+        assert before.rgb == b"\0\0\0"
+
+
+async def test_drawing_and_copying_in_order() -> None:
+    async with viewed() as view:
+        picture = await view.show(
+            create(4, 1),
+            Mark(),
+            fill(1, rect(0, 0, 1, 1)),
+            CopyBits(0, rect(1, 0, 1, 1), None, Point(0, 0)),
+            fill(2, rect(0, 0, 1, 1)),
+            CopyBits(0, rect(2, 0, 2, 1), None, Point(0, 0)),
+        )
+        assert picture.rgb[2::3] == bytes([2, 1, 2, 1])
+
+
+@pytest.mark.parametrize("size", [(3, 2), (300, 200)], ids=["inline", "in a worker"])
+async def test_raw_and_lz_images(size: tuple[int, int]) -> None:
+    width, height = size
+    pixels = random.Random(7).randbytes(4 * width * height)
+    truth = Screenshot(width, height, pixels)
+    async with viewed() as view:
+        assert await view.show(create(width, height), Mark(), copy(raw(width, height, pixels), width, height)) == truth
+        await view.show(fill(0, rect(0, 0, width, height)))
+        packed = lz.encode(Bitmap(width, height, PixelFormat.BGRX32, 4 * width, pixels))
+        assert await view.show(copy(LzImage(packed), width, height)) == truth
+
+
+async def test_order_holds_although_a_large_image_is_decoded_in_a_worker() -> None:
+    pixels = bytes([9, 9, 9, 0]) * (256 * 256)
+    packed = lz.encode(Bitmap(256, 256, PixelFormat.BGRX32, 1024, pixels))
+    async with viewed() as view:
+        view.server.send(create(256, 256), Mark())
+        for _ in range(5):
+            view.server.send(copy(LzImage(packed), 256, 256), fill(0x050505, rect(0, 0, 1, 256)))
+        await view.settled()
+        assert set(view.display.screenshot().rgb[: 3 * 256]) == {5, 9}
+        assert view.display.screenshot().rgb[:6] == b"\5\5\5\x09\x09\x09"
+
+
+async def test_palette_cache() -> None:
+    cached, plain = BitmapFlags.PAL_CACHE_ME, BitmapFlags(0)
+    from_cache = BitmapFlags.PAL_FROM_CACHE
+    async with viewed() as view:
+        first = await view.show(create(2, 1), Mark(), indexed(cached, Palette(77, [0x010203, 0x040506])))
+        assert first.rgb == bytes(range(1, 7))
+        await view.show(indexed(plain, Palette(78, [0, 0])))
+        assert await view.show(indexed(from_cache, None, 77)) == first
+        await view.show(InvalPalette(5))
+        assert await view.show(indexed(from_cache, None, 77)) == first
+        error = await view.fails(indexed(from_cache, None, 78))
+        assert "palette 0x4e is not in the cache" in str(error)
+
+
+@pytest.mark.parametrize("forget", [InvalPalette(77), InvalAllPalettes()], ids=["one", "all"])
+async def test_forgotten_palette(forget: Message) -> None:
+    async with viewed() as view:
+        await view.show(create(2, 1), Mark(), indexed(BitmapFlags.PAL_CACHE_ME, Palette(77, [0, 0])), forget)
+        assert "not in the cache" in str(await view.fails(indexed(BitmapFlags.PAL_FROM_CACHE, None, 77)))
+
+
+async def test_palettes_without_end() -> None:
+    async with viewed() as view:
+        view.server.send(create(2, 1), Mark())
+        many = [indexed(BitmapFlags.PAL_CACHE_ME, Palette(number + 1, [0, 0])) for number in range(PALETTE_CACHE_SIZE)]
+        await view.show(*many, *many)
+        error = await view.fails(indexed(BitmapFlags.PAL_CACHE_ME, Palette(1000, [0, 0])))
+        assert f"more than {PALETTE_CACHE_SIZE} cached palettes" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "text"),
+    [
+        (copy(QuicImage(b"whatever"), 1, 1), CodecError, "QuicImage"),
+        (copy(JpegImage(b"whatever"), 1, 1), CodecError, "JpegImage"),
+        (copy(LzImage(b""), 1, 1), CodecError, ""),
+        (copy(LzImage(bytes(28)), 1, 1), CodecError, ""),
+        (copy(raw(2, 1, bytes(8)), 1, 1), CodecError, "image of 1x1 pixels holds 2x1 pixels"),
+        (copy(SurfaceImage(5), 1, 1), ProtocolError, "there is no surface 5"),
+        (copy(LzImage(b""), 1 << 20, 1 << 20), CodecError, "limit"),
+        (copy(LzPaletteImage(BitmapFlags(0), None, None, b""), 1, 1), CodecError, ""),
+        (indexed(BitmapFlags(0), None), CodecError, ""),
+        (fill(0, rect(0, 0, 1, 1), surface=3), ProtocolError, "there is no surface 3"),
+        (create(1 << 15, 1), ProtocolError, "32768x1"),
+        (create(0, 5), ProtocolError, "0x5"),
+    ],
+    ids=str,
+)
+async def test_what_cannot_be_drawn_ends_the_session(message: Message, kind: type[ProtocolError], text: str) -> None:
+    async with viewed() as view:
+        await view.show(create(2, 2), Mark())
+        error = await view.fails(message)
+        assert isinstance(error, kind)
+        assert text in str(error)
+
+
+async def test_surfaces_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caraway.client.display.MAX_SURFACE_PIXELS", 300)
+    async with viewed() as view:
+        await view.show(create(10, 10), Mark(), create(10, 10, 1), create(10, 10, 2))
+        await view.show(create(5, 5, 2), SurfaceDestroy(1), create(10, 10, 3))
+        assert "surfaces of 301 pixels, limit 300" in str(await view.fails(create(76, 1, 4)))
+
+
+async def test_unknown_surface_may_be_destroyed() -> None:
+    async with viewed() as view:
+        await view.show(create(1, 1), Mark(), SurfaceDestroy(9))
+
+
+async def test_surface_as_source() -> None:
+    async with viewed() as view:
+        picture = await view.show(
+            create(2, 1), Mark(), create(2, 1, 7), fill(0xABCDEF, rect(1, 0, 1, 1), 7), copy(SurfaceImage(7), 2, 1)
+        )
+        assert picture.rgb == b"\0\0\0\xab\xcd\xef"
+
+
+async def test_stream_is_declined() -> None:
+    async with viewed() as view:
+        view.server.send(StreamActivateReport(49, 12, 5, 1000))
+        report = await view.server.expect(StreamReport)
+        assert (report.stream_id, report.unique_id) == (49, 12)
+        assert (report.num_frames, report.num_drops) == (0, NO_FRAMES_DECODED)
+
+
+async def test_monitors() -> None:
+    async with viewed() as view:
+        heads = [Head(0, 0, 2, 2, 0, 0, 0), Head(1, 0, 2, 2, 2, 0, 0)]
+        await view.show(create(4, 2), MonitorsConfig(4, heads), Mark())
+        assert [(m.monitor_id, tuple(m.box)) for m in view.display.screen.monitors] == [
+            (0, (0, 0, 2, 2)),
+            (1, (2, 0, 4, 2)),
+        ]
+
+
+async def test_frames_are_merged_and_end_with_the_session() -> None:
+    async with viewed() as view:
+        await view.show(create(1, 1), Mark())
+        frames = view.display.frames()
+        assert (await anext(frames)).rgb == b"\0\0\0"
+        view.server.send(*(fill(color, rect(0, 0, 1, 1)) for color in range(1, 50)))
+        await view.settled()
+        assert (await anext(frames)).rgb == b"\0\0\x31"
+        waiting = asyncio.ensure_future(anext(frames))
+        await asyncio.sleep(0)
+        view.server.close()
+        with pytest.raises(LinkError):
+            await waiting
+
+
+async def test_wait_stable() -> None:
+    async with viewed() as view:
+        view.server.send(create(1, 1), Mark())
+        await view.display.wait_stable(0.01)
+
+        async def flicker() -> None:
+            while True:
+                view.server.send(fill(random.getrandbits(24), rect(0, 0, 1, 1)))
+                await asyncio.sleep(0.001)
+
+        flickering = asyncio.ensure_future(flicker())
+        with pytest.raises(DeadlineError, match="5 s without a change"):
+            await view.display.wait_stable(5, timeout=0.05)
+        flickering.cancel()
+
+
+async def test_session_closed_while_somebody_waits_for_a_picture() -> None:
+    async with fake_server("display") as server:
+        session = await caraway.connect(server.uri)
+        waiting = asyncio.ensure_future(session.display.ready())
+        await asyncio.sleep(0)
+        await session.aclose()
+        with pytest.raises(LinkError, match="the session was closed"):
+            await waiting
+
+
+# hostile messages
+
+
+class NoConnection:
+    """What a channel needs of one that carries nothing."""
+
+    peer = "display 0 of nowhere"
+    writable = False
+    machine = SimpleNamespace(mini_header=True)
+
+
+async def handle(channel: DisplayChannel, type: int, body: bytes) -> None:
+    waiting = channel._dispatch(type, body)
+    if waiting is not None:
+        await waiting
+
+
+def recorded(name: str, limit: int) -> Iterator[tuple[int, bytes]]:
+    [path] = [one.values[0] for one in captures() if one.id in (name, "absent")]
+    capture = load(require_capture(path))
+    count = 0
+    for message in capture.frames():
+        if message.connection.channel_type == ChannelType.DISPLAY and message.sender is Sender.SERVER:
+            yield message.frame.type, bytes(message.frame.body)
+            count += 1
+            if count == limit:
+                return
+
+
+def mutations(body: bytes, dice: random.Random) -> Iterator[bytes]:
+    """Damaged versions: cut, with bytes or whole numbers replaced, or with something in the middle gone."""
+    yield body[: dice.randrange(len(body) + 1)]
+    for _ in range(4):
+        damaged = bytearray(body)
+        for _ in range(dice.choice((1, 1, 2, 5))):
+            at = dice.randrange(min(len(body), 120))
+            if dice.random() < 0.5:
+                damaged[at] = dice.choice((0, 1, 0x7F, 0x80, 0xFF, dice.randrange(256)))
+            else:
+                number = dice.choice(
+                    (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, dice.getrandbits(32), dice.getrandbits(8))
+                )
+                damaged[at : at + 4] = struct.pack("<I", number)
+        yield bytes(damaged[: len(body)])
+    at = dice.randrange(len(body))
+    yield body[:at] + body[at + dice.choice((1, 4)) :]
+
+
+@pytest.mark.parametrize("name", ["draw-off", "draw-lz", "console-lz"])
+async def test_damaged_messages_are_drawn_or_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but ProtocolError and CodecError comes out, whatever goes in."""
+    monkeypatch.setattr("caraway.client.display.MAX_SURFACE_PIXELS", 1 << 21)
+    monkeypatch.setattr("caraway.canvas.surface.MAX_PIXELS", 1 << 20)
+    monkeypatch.setattr("caraway.client.images.MAX_PIXELS", 1 << 20)
+    dice = random.Random(name)
+    channel = DisplayChannel(None, 0, NoConnection())  # type: ignore[arg-type]
+    drawn = refused = 0
+    for type, body in recorded(name, 250):
+        with_damage = mutations(body, dice) if body else ()
+        for attempt in (*with_damage, body):
+            try:
+                await handle(channel, type, attempt)
+                drawn += 1
+            except ProtocolError as error:
+                assert str(error)  # noqa: PT017
+                refused += 1
+    assert drawn > 100
+    assert refused > 100
