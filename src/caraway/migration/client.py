@@ -93,7 +93,7 @@ class ClientMigration(FallingBack):
         self.take(trigger(event), event)
 
     def _out_of_place(self, event: Received | TargetReceived) -> bool:
-        if self.state in OUT_OF_PLACE.get(type(event.message), frozenset()):
+        if self.state in OUT_OF_PLACE.get(type(event.message), ()):
             return True
         if isinstance(event.message, MigrateDstSeamlessAck | MigrateDstSeamlessNack):
             return self.state in _AT_WORK and Wait.HANDSHAKE not in self.timers
@@ -256,7 +256,7 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
 _QUIET = frozenset({State.IDLE, State.RECONNECTING, State.CLOSED})
 _AT_WORK = frozenset(State) - _QUIET
 
-IGNORED: dict[Hashable, frozenset[State]] = {
+IGNORED: dict[object, frozenset[State]] = {
     Closed: frozenset({State.CLOSED}),
     TargetAlive: frozenset({State.CLOSED}),
     ChannelOpened: frozenset({State.CLOSED}),
@@ -275,7 +275,7 @@ IGNORED: dict[Hashable, frozenset[State]] = {
 }
 """What changes nothing in these states."""
 
-OUT_OF_PLACE: dict[Hashable, frozenset[State]] = {
+OUT_OF_PLACE: dict[object, frozenset[State]] = {
     MigrateData: frozenset(State) - {State.SWITCHING_SEAMLESS, State.CLOSED},
     MigrateDstSeamlessAck: frozenset({State.LINKED_SEMI, *SWITCHING}),
     MigrateDstSeamlessNack: frozenset({State.LINKED_SEMI, *SWITCHING}),
