@@ -21,6 +21,7 @@ from caraway.errors import CarawayError, ProtocolError
 from caraway.wire.capabilities import Capabilities
 from caraway.wire.constants import ChannelType, Sender
 from caraway.wire.fields import Buffer, LayoutError
+from caraway.wire.framing import Frame
 from caraway.wire.messages import base
 from caraway.wire.messages.base import Message
 from caraway.wire.messages.common import (
@@ -28,6 +29,8 @@ from caraway.wire.messages.common import (
     AckSync,
     Disconnecting,
     List,
+    Migrate,
+    MigrateData,
     Notify,
     Ping,
     Pong,
@@ -69,8 +72,6 @@ class Channel:
     channel_type: ClassVar[ChannelType]
     capabilities: ClassVar[Capabilities] = Capabilities()
     """What the client announces in this channel's link."""
-    silence_limit: float | None = None
-    """Seconds without a byte after which the server counts as gone; None: it may be silent for ever."""
     handlers: ClassVar[dict[int, tuple[type[Message], Handler]]]
 
     def __init_subclass__(cls) -> None:
@@ -83,15 +84,43 @@ class Channel:
     def __init__(self, session: Session, id: int, connection: Connection) -> None:
         self.session = session
         self.id = id
+        self.key = (self.channel_type, id)
         self.name = f"{self.channel_type.name.lower()} {id}"
         self.connection = connection
         self.flow = ChannelFlow(connection)
+        self.halted = False
+        """Whether the channel is without a connection for now."""
+        self.arrival: int | None = None
+        """The migration attempt that brought the connection of now, until a sign of life has come over it."""
         self._life = Lifetime()
         self.processed_serial = 0
         self._processed = asyncio.Event()
 
+    @property
+    def silence_limit(self) -> float | None:
+        """Seconds without a byte after which the server counts as gone; None: it may be silent for ever."""
+        return None
+
     def start(self) -> None:
         """Send what belongs to a start."""
+
+    def reset(self) -> None:
+        """Forget what belongs to the server's side of this channel: another server begins anew."""
+
+    def continue_on(self, connection: Connection, first: Message | None) -> None:
+        """Go on with another connection: queue, serials and state stay."""
+        self.connection = connection
+        self.flow.move(connection, first)
+
+    def begin_on(self, connection: Connection, first: Message | None = None) -> None:
+        """Begin anew with another connection."""
+        self.reset()
+        self.connection = connection
+        self.flow = ChannelFlow(connection)
+        self.processed_serial = 0
+        if first is not None:
+            self.flow.send(first)
+        self.start()
 
     def send(self, message: Message) -> None:
         """Queue a message. Raises what ended the channel, if something did."""
@@ -108,27 +137,38 @@ class Channel:
         self._life.check()
 
     async def run(self) -> None:
-        """Take messages until the connection ends. Raises what ended it."""
-        while True:
+        """Take messages from the connection of now, until it ends or this channel leaves it. Raises what ended it."""
+        connection = self.connection
+        while self._uses(connection):
             pause_at = time.monotonic() + TURN
-            while (frame := self.connection.next_frame()) is not None:
+            while self._uses(connection) and (frame := connection.next_frame()) is not None:
                 if time.monotonic() > pause_at:
                     await asyncio.sleep(0)
                     pause_at = time.monotonic() + TURN
-                self.flow.received(frame)
-                if frame.sub_list:
-                    await self._handle_sub_list(frame.body, frame.sub_list)
-                if self.flow.acks.received():
-                    self.flow.send(Ack())
-                waiting = self._dispatch(frame.type, frame.body)
-                if waiting is not None:
-                    await waiting
-                self._set_processed()
-            if self.silence_limit is None:
-                await self.connection.readable()
+                await self._take(frame)
+            if not self._uses(connection):
+                return
+            limit = self.silence_limit
+            if limit is None:
+                await connection.readable()
             else:
-                async with deadline(self.silence_limit, f"{self.connection.peer}: a sign of life"):
-                    await self.connection.readable()
+                async with deadline(limit, f"{connection.peer}: a sign of life"):
+                    await connection.readable()
+
+    def _uses(self, connection: Connection) -> bool:
+        return self.connection is connection and not self.halted
+
+    async def _take(self, frame: Frame) -> None:
+        if frame.type != MigrateData.id:
+            self.flow.received(frame)
+        if frame.sub_list:
+            await self._handle_sub_list(frame.body, frame.sub_list)
+        if self.flow.acks.received():
+            self.flow.answer(Ack())
+        waiting = self._dispatch(frame.type, frame.body)
+        if waiting is not None:
+            await waiting
+        self._set_processed()
 
     def _dispatch(self, type: int, body: Buffer) -> Awaitable[None] | None:
         entry = self.handlers.get(type)
@@ -170,6 +210,12 @@ class Channel:
         self._life.end(error)
         self._processed.set()
 
+    def seems_alive(self) -> None:
+        """A message came that a guest which runs has caused."""
+        if self.arrival is not None:
+            attempt, self.arrival = self.arrival, None
+            self.session.follower.alive(attempt)
+
     async def aclose(self) -> None:
         """Close the connection in order: what is queued leaves first, within a deadline."""
         await self.flush()
@@ -184,15 +230,20 @@ class Channel:
     @handles(SetAck)
     def _set_ack(self, message: SetAck) -> None:
         self.flow.acks.set(message.window)
-        self.flow.send(AckSync(message.generation))
+        self.flow.answer(AckSync(message.generation))
 
     @handles(Ping)
     def _ping(self, message: Ping) -> None:
-        self.flow.send(Pong(message.ping_id, message.timestamp))
+        self.flow.answer(Pong(message.ping_id, message.timestamp))
 
     @handles(List)
     async def _list(self, message: List) -> None:
         await self._handle_sub_list(message.sub_list, 0)
+
+    @handles(Migrate)
+    @handles(MigrateData)
+    def _migrate(self, message: Migrate | MigrateData) -> None:
+        self.session.follower.received(self, message)
 
     @handles(WaitForChannels)
     async def _wait_for_channels(self, message: WaitForChannels) -> None:

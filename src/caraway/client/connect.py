@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from types import TracebackType
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from caraway.client.deadline import deadline
 from caraway.client.dial import Dialer
 from caraway.client.session import CHANNELS, Session, preload
 from caraway.endpoint import Credentials, Endpoint, endpoint_password
+from caraway.migration.offer import Offer, Policy
 
 CONNECT_DEADLINE = 10.0
 """Seconds until all channels are linked."""
@@ -27,6 +28,8 @@ def connect(
     host_subject: str | None = None,
     channels: Iterable[Literal["display", "inputs", "cursor"]] = ("display", "inputs", "cursor"),
     mouse_mode: Literal["client", "server"] = "client",
+    migration: Literal["auto", "semi-seamless", "switch-host", "refuse"] = "auto",
+    migration_targets: Collection[str] | None = None,
     timeout: float = CONNECT_DEADLINE,
 ) -> Connecting:
     """Begin a session with a SPICE server.
@@ -37,6 +40,9 @@ def connect(
     server: connection URI, path of a `.vv` file, or Endpoint.
     password, ca_file, host_subject: replace what the endpoint says. credentials: asked for the password instead.
     channels: which to link besides main. mouse_mode: "client" sends positions where the guest can take them.
+    migration: how the session follows a VM that moves: the best way that both hosts can, no better than the one named,
+    or not at all. migration_targets: the only hosts that a server may send the session to, as it names them;
+    `*.example.org` stands for all names below one. None: any.
     timeout: seconds until all are linked.
     Raises EndpointError at once; entering raises LinkError, AuthError, TlsError, ProtocolError or DeadlineError.
     """
@@ -45,7 +51,8 @@ def connect(
     wanted: frozenset[str] = frozenset(channels)
     if unknown := wanted - CHANNELS:
         raise ValueError(f"no such channels: {', '.join(sorted(unknown))}")
-    return Connecting(endpoint, credentials or endpoint_password, wanted, mouse_mode == "client", timeout)
+    policy = Policy(Offer(migration), migration_targets)
+    return Connecting(endpoint, credentials or endpoint_password, wanted, policy, mouse_mode == "client", timeout)
 
 
 class Connecting:
@@ -56,12 +63,14 @@ class Connecting:
         endpoint: Endpoint,
         credentials: Credentials,
         channels: frozenset[str],
+        policy: Policy,
         wants_client_mouse: bool,
         timeout: float,
     ) -> None:
         self._endpoint = endpoint
         self._credentials = credentials
         self._channels = channels
+        self._policy = policy
         self._wants_client_mouse = wants_client_mouse
         self._timeout = timeout
         self._session: Session | None = None
@@ -76,7 +85,13 @@ class Connecting:
 
     async def _start(self) -> Session:
         password = await self._credentials(self._endpoint)
-        session = Session(Dialer(self._endpoint, password), self._channels, wants_client_mouse=self._wants_client_mouse)
+        session = Session(
+            Dialer(self._endpoint, password),
+            self._channels,
+            credentials=self._credentials,
+            policy=self._policy,
+            wants_client_mouse=self._wants_client_mouse,
+        )
         try:
             await session.start()
         except BaseException:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from typing import cast
 
 from caraway.errors import CarawayError, LinkError
 from caraway.wire.fields import Buffer
-from caraway.wire.framing import Frame, FrameReader
+from caraway.wire.framing import Frame, FrameReader, pack_header
 from caraway.wire.link import ClientLink
 
 LINK_BUFFER_SIZE = 16 << 10
@@ -41,6 +42,7 @@ class Connection(asyncio.BufferedProtocol):
         self.on_writable: Callable[[], None] = lambda: None
         self._reader: FrameReader | None = None
         # A view, for asyncio's TLS fills a buffer through slices of it, which of a bytearray would be copies.
+        self._unread: deque[Frame] = deque()
         self._inbox = memoryview(bytearray(LINK_BUFFER_SIZE))
         self._transport: asyncio.Transport | None = None
         self._paused = False
@@ -73,6 +75,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def next_frame(self) -> Frame | None:
         """The next message, if it is complete. Raises ProtocolError."""
+        if self._unread:
+            return self._unread.popleft()
         assert self._reader is not None
         frame = self._reader.next_frame()
         if frame is None and self._paused:
@@ -80,15 +84,25 @@ class Connection(asyncio.BufferedProtocol):
             cast(asyncio.Transport, self._transport).resume_reading()
         return frame
 
+    def unread(self, frame: Frame) -> None:
+        """Give back a message that was only looked at: `next_frame` gives it again, behind those given back before."""
+        self._unread.append(frame)
+
     async def readable(self) -> None:
         """Wait until more has come. Raises LinkError once there is nothing more to come."""
         if self._ended is not None:
             raise self._ended
-        self._waiter = asyncio.get_running_loop().create_future()
+        waiter = self._waiter = asyncio.get_running_loop().create_future()
         try:
-            await self._waiter
+            await waiter
         finally:
-            self._waiter = None
+            if self._waiter is waiter:
+                self._waiter = None
+
+    def write_message(self, type: int, body: bytes, serial: int) -> None:
+        """Write a data message."""
+        machine = cast(ClientLink, self.machine)
+        self.write(pack_header(machine.mini_header, type, len(body), serial) + body)
 
     def write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing() and not self._finished:

@@ -42,6 +42,9 @@ class CursorChannel(Channel):
         self.visible = False
         self._cache: dict[int, CursorShape] = {}
 
+    def reset(self) -> None:
+        self._cache.clear()
+
     @handles(Init)
     @handles(Set)
     def _set(self, message: Init | Set) -> None:

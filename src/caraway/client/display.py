@@ -13,12 +13,13 @@ from caraway.canvas.region import Box
 from caraway.canvas.screen import Screen
 from caraway.canvas.source import Brush, Pattern
 from caraway.canvas.surface import Surface
+from caraway.client.arrival import Arrival
 from caraway.client.channel import Channel, handles
 from caraway.client.connection import Connection
 from caraway.client.deadline import deadline
 from caraway.client.images import INLINE_PIXELS, ImageDecoder
 from caraway.client.screenshot import Screenshot
-from caraway.errors import LinkError, ProtocolError
+from caraway.errors import CarawayError, LinkError, ProtocolError
 from caraway.wire.capabilities import Capabilities
 from caraway.wire.constants import ChannelType
 from caraway.wire.messages.display import (
@@ -85,6 +86,26 @@ class DisplayChannel(Channel):
         self.screen = Screen()
         self._surfaces: dict[int, Surface] = {}
         self._images = ImageDecoder(self._surface)
+        self._arriving: Arrival | None = None
+
+    def reset(self) -> None:
+        """Forget all surfaces and palettes; the picture stays on the screen until the next host's is complete."""
+        self._surfaces.clear()
+        self._images.forget_palettes()
+        self.screen.lost()
+        if self._arriving is not None:
+            self._arriving.stop()
+        if self.screen.surface is not None:
+            self._arriving = Arrival(self.screen, self._arrived)
+
+    def _arrived(self) -> None:
+        self._arriving = None
+        self.seems_alive()
+
+    def end(self, error: CarawayError) -> None:
+        super().end(error)
+        if self._arriving is not None:
+            self._arriving.stop()
 
     def start(self) -> None:
         """Ask for images that this client decodes: no pixmap cache, no GLZ window, LZ."""
@@ -162,6 +183,8 @@ class DisplayChannel(Channel):
         self._surfaces[message.surface_id] = surface
         if message.surface_id == PRIMARY or message.flags & SurfaceFlags.PRIMARY:
             self.screen.begin(surface)
+            if self._arriving is not None:
+                self._arriving.begin(surface)
 
     @handles(SurfaceDestroy)
     def _surface_destroy(self, message: SurfaceDestroy) -> None:
@@ -171,7 +194,10 @@ class DisplayChannel(Channel):
 
     @handles(Mark)
     def _mark(self, message: Mark) -> None:
-        self.screen.mark()
+        if self._arriving is None:
+            self.screen.mark()
+        else:
+            self._arriving.mark()
 
     @handles(MonitorsConfig)
     def _monitors_config(self, message: MonitorsConfig) -> None:
@@ -242,8 +268,13 @@ class DisplayChannel(Channel):
         self._drawn(message, raster.copy_bits(surface, message.box, message.clip, message.src_pos))
 
     def _drawn(self, message: Draw, boxes: list[Box]) -> None:
-        if message.surface_id == PRIMARY:
+        if message.surface_id != PRIMARY:
+            return
+        if self._arriving is not None:
+            self._arriving.drawn(boxes)
+        else:
             self.screen.damage(boxes)
+            self.seems_alive()
 
     async def _brush(self, brush: NoBrush | SolidBrush | PatternBrush, surface: Surface) -> Brush:
         match brush:

@@ -12,7 +12,7 @@ from collections import deque
 from caraway.client.connection import Connection
 from caraway.errors import LinkError
 from caraway.wire.acks import ReceiveWindow
-from caraway.wire.framing import FULL_HEADER, Frame, pack_header
+from caraway.wire.framing import FULL_HEADER, Frame
 from caraway.wire.messages.base import Message
 
 MAX_QUEUED = 8 << 20
@@ -30,6 +30,7 @@ class ChannelFlow:
         self._queued = 0
         self._drained = asyncio.Event()
         self._drained.set()
+        self._held = False
         self._connection = connection
         connection.on_writable = self._pump
 
@@ -46,19 +47,45 @@ class ChannelFlow:
         if self._queued > MAX_QUEUED:
             raise LinkError(f"{self._connection.peer}: the server does not read; {self._queued} bytes wait")
 
+    def answer(self, message: Message) -> None:
+        """Send what concerns only the connection of now (ACK, PONG); once that is held it is pointless."""
+        if not self._held:
+            self.send(message)
+
     async def drained(self) -> None:
         """Wait until nothing is queued."""
         await self._drained.wait()
 
+    def hold(self, last: Message | None = None) -> None:
+        """Give nothing more to this connection, but for `last`, which goes ahead of what is queued."""
+        if last is not None and not self._held:
+            self._write(last.id, last.pack())
+        self._held = True
+
+    def move(self, connection: Connection, first: Message | None = None) -> None:
+        """Go on with another connection: `first` goes ahead of what is queued."""
+        self._connection.on_writable = _nothing
+        self._connection = connection
+        connection.on_writable = self._pump
+        self._held = False
+        if first is not None:
+            self._write(first.id, first.pack())
+        self._pump()
+
     def _pump(self) -> None:
-        machine = self._connection.machine
-        assert machine is not None
-        while self._queue and self._connection.writable:
+        while self._queue and self._connection.writable and not self._held:
             type, body = self._queue.popleft()
             self._queued -= FULL_HEADER.size + len(body)
-            self.sent_serial += 1
-            self._connection.write(pack_header(machine.mini_header, type, len(body), self.sent_serial) + body)
+            self._write(type, body)
         if self._queue:
             self._drained.clear()
         else:
             self._drained.set()
+
+    def _write(self, type: int, body: bytes) -> None:
+        self.sent_serial += 1
+        self._connection.write_message(type, body, self.sent_serial)
+
+
+def _nothing() -> None:
+    """What a connection that nobody uses does when it could take more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +14,7 @@ from caraway.client.connection import Connection
 from caraway.client.deadline import deadline
 from caraway.errors import CarawayError
 from caraway.wire.constants import ChannelType
+from caraway.wire.messages.base import Message
 from caraway.wire.messages.inputs import (
     Init,
     KeyboardModifiers,
@@ -42,6 +44,9 @@ MOTION_ACK = 4
 KEY_INTERVAL = 0.02
 """Seconds between keys of typed text: the keyboard controller of a PC holds 16 bytes, and a guest must empty it."""
 
+MAX_HELD = 256
+"""Messages kept back while a VM moves; a person presses a handful of keys meanwhile."""
+
 CLIENT_MOUSE_DEADLINE = 3.0
 """Seconds to wait for the mouse mode CLIENT; a guest that has just booted may not have its tablet yet."""
 
@@ -65,6 +70,46 @@ class InputsChannel(Channel):
         self._unacknowledged = 0
         self._position: tuple[int, int, int] | None = None
         self._motion = (0, 0)
+        self._held: deque[Message] | None = None
+        self._dropped: set[int] = set()
+        """KEY_UP numbers of presses for which there was no room."""
+
+    def reset(self) -> None:
+        self._unacknowledged = 0
+
+    def hold(self) -> None:
+        """Keep keys and buttons back: neither host has a running VM."""
+        if self._held is None:
+            self._held = deque()
+
+    def release(self) -> None:
+        """Deliver what was kept back, in its order."""
+        held, self._held = self._held, None
+        self._dropped.clear()
+        for message in held or ():
+            self.send(message)
+        self._send_motion()
+        self._flush_position()
+
+    def discard(self) -> None:
+        """Forget what was kept back."""
+        self._held = None
+
+    def send(self, message: Message) -> None:
+        if self._held is None:
+            super().send(message)
+            return
+        self.check()
+        if self._keeps(message, len(self._held)):
+            self._held.append(message)
+
+    def _keeps(self, message: Message, held: int) -> bool:
+        """Whether there is room for it; the release of a key is kept if and only if its press was."""
+        if isinstance(message, KeyUp):
+            return message.code not in self._dropped and held < 2 * MAX_HELD
+        if isinstance(message, KeyDown) and held >= MAX_HELD:
+            self._dropped.add(keyboard.release_of(message.code))
+        return held < MAX_HELD
 
     async def aclose(self) -> None:
         """Close once the server has read all keys and the last position."""

@@ -166,7 +166,12 @@ def key_down(code: int) -> int:
 
 def key_up(code: int) -> int:
     """The number that KEY_UP carries: bit 7 set in all bytes but a prefix."""
-    first, *rest = _bytes(code)
+    return release_of(key_down(code))
+
+
+def release_of(down: int) -> int:
+    """The number of the KEY_UP that belongs to the number of a KEY_DOWN."""
+    first, *rest = down.to_bytes((down.bit_length() + 7) // 8, "little")
     return int.from_bytes([first, *(byte | 0x80 for byte in rest)] if rest else [first | 0x80], "little")
 
 

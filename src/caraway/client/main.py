@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from caraway.client.channel import Channel, handles
 from caraway.client.connection import Connection
-from caraway.errors import MigrationError
 from caraway.wire.capabilities import Capabilities, MainCapability
 from caraway.wire.constants import ChannelType
+from caraway.wire.messages.base import Message
 from caraway.wire.messages.main import (
     AgentConnected,
     AgentConnectedTokens,
@@ -18,6 +18,10 @@ from caraway.wire.messages.main import (
     AttachChannels,
     ChannelsList,
     Init,
+    MigrateBegin,
+    MigrateBeginSeamless,
+    MigrateCancel,
+    MigrateEnd,
     MigrateSwitchHost,
     MouseMode,
     MouseModeRequest,
@@ -44,7 +48,6 @@ class MainChannel(Channel):
 
     def __init__(self, session: Session, id: int, connection: Connection) -> None:
         super().__init__(session, id, connection)
-        self.silence_limit = None if connection.local else SILENCE_LIMIT
         self.session_id = 0
         self.vm_name = ""
         self._vm_uuid = b""
@@ -56,7 +59,20 @@ class MainChannel(Channel):
         self.mouse_mode_changed = asyncio.Event()
         self.available: list[tuple[ChannelType, int]] = []
         """Channels that the server has, in its order."""
+        self.attaches = True
+        """Whether the next INIT is answered ATTACH_CHANNELS; the target of a migration wants none."""
         self._media_clock_offset = 0
+
+    @property
+    def silence_limit(self) -> float | None:
+        return None if self.connection.local else SILENCE_LIMIT
+
+    def reset(self) -> None:
+        self.mouse_mode = self.supported_mouse_modes = MouseModes.SERVER
+        self.agent_connected = False
+        self.initialised.clear()
+        self.listed.clear()
+        self.available.clear()
 
     @property
     def vm_uuid(self) -> UUID | None:
@@ -76,8 +92,10 @@ class MainChannel(Channel):
         self.agent_connected = message.agent_connected
         self._set_multi_media_time(message.multi_media_time)
         self.initialised.set()
-        self.send(AttachChannels())
+        if self.attaches:
+            self.send(AttachChannels())
         self._set_mouse_mode(message.supported_mouse_modes, message.current_mouse_mode)
+        self.session.follower.initialised(message)
 
     @handles(Name)
     def _name(self, message: Name) -> None:
@@ -118,13 +136,15 @@ class MainChannel(Channel):
     @handles(MultiMediaTime)
     def _multi_media_time(self, message: MultiMediaTime) -> None:
         self._set_multi_media_time(message.time)
+        self.seems_alive()
 
     def _set_multi_media_time(self, now: int) -> None:
         self._media_clock_offset = now - int(time.monotonic() * 1000)
 
+    @handles(MigrateBegin)
+    @handles(MigrateBeginSeamless)
+    @handles(MigrateCancel)
+    @handles(MigrateEnd)
     @handles(MigrateSwitchHost)
-    def _switch_host(self, message: MigrateSwitchHost) -> None:
-        raise MigrationError(
-            f"{self.connection.peer}: the VM has moved to {message.host}"
-            f" (port {message.port}, TLS port {message.sport}); connect there"
-        )
+    def _follow(self, message: Message) -> None:
+        self.session.follower.received(self, message)

@@ -6,15 +6,19 @@ import asyncio
 import contextlib
 import importlib
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncGenerator, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from caraway.client.channel import Channel
 from caraway.client.dial import Dialer
+from caraway.client.follower import Follower
 from caraway.client.lifetime import Lifetime
 from caraway.client.main import MainChannel
-from caraway.endpoint import Endpoint
-from caraway.errors import CarawayError, LinkError
+from caraway.endpoint import Credentials, Endpoint
+from caraway.errors import CarawayError, DeadlineError, LinkError
+from caraway.migration.offer import Policy
+from caraway.migration.reports import Report
+from caraway.wire.capabilities import Capabilities
 from caraway.wire.constants import ChannelType
 
 if TYPE_CHECKING:
@@ -28,7 +32,6 @@ SETTLE_DEADLINE = 0.5
 """Seconds that an ending session waits for the first message of a channel that has just been linked."""
 
 T = TypeVar("T")
-C = TypeVar("C", bound=Channel)
 
 _CLASSES = {
     ChannelType.DISPLAY: ("caraway.client.display", "DisplayChannel"),
@@ -64,13 +67,25 @@ class Session:
     wait and every call raises it. A server that merely closes another channel ends that channel only.
     """
 
-    def __init__(self, dialer: Dialer, channels: frozenset[str], *, wants_client_mouse: bool) -> None:
+    def __init__(
+        self,
+        dialer: Dialer,
+        channels: frozenset[str],
+        *,
+        credentials: Credentials,
+        policy: Policy,
+        wants_client_mouse: bool,
+    ) -> None:
         self.wants_client_mouse = wants_client_mouse
         self.channels: dict[tuple[ChannelType, int], Channel] = {}
-        self._dialer = dialer
+        """Main and what was linked to it; the `error` of a channel that is over says what became of it."""
+        self.dialer = dialer
+        """Makes connections to where the session is now."""
+        self.follower = Follower(self, policy, credentials)
         self._wanted = channels
         self._started = False
         self._closing = False
+        self._running: dict[tuple[ChannelType, int], asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._life = Lifetime()
 
@@ -82,7 +97,7 @@ class Session:
     @property
     def endpoint(self) -> Endpoint:
         """Where the session is connected to."""
-        return self._dialer.endpoint
+        return self.dialer.endpoint
 
     @property
     def main(self) -> MainChannel:
@@ -116,13 +131,46 @@ class Session:
             raise self.error or LinkError(f"{self.endpoint}: this session has no channel {type.name.lower()} {id}")
         return channel
 
+    def living(self) -> dict[tuple[ChannelType, int], Channel]:
+        """The channels that are not over."""
+        return {key: channel for key, channel in self.channels.items() if channel.error is None}
+
+    def migrations(self) -> AsyncGenerator[Report, None]:
+        """What happens from now on when the VM moves: Announced, Linked, Switched, Cancelled, Failed and the like."""
+        return self.follower.reports()
+
     async def start(self) -> None:
         """Link main, then all channels that are wanted and there. The caller sets the deadline."""
-        main = await self._link(MainChannel, 0, connection_id=0)
+        connection = await self.dialer.dial(ChannelType.MAIN, 0, 0, self.capabilities(MainChannel))
+        main = MainChannel(self, 0, connection)
+        self.channels[main.key] = main
+        self.run(main)
+        await self._link_listed(self.dialer)
+
+    async def begin_anew(self, dialer: Dialer, attempt: int) -> None:
+        """A new session under the living channels; those that the host does not have are over."""
+        self._started = False
+        main = self.main
+        connection = await dialer.dial(ChannelType.MAIN, 0, 0, self.capabilities(MainChannel))
+        main.attaches, main.arrival = True, attempt
+        main.begin_on(connection)
+        self.run(main)
+        await self._link_listed(dialer, attempt)
+
+    async def _link_listed(self, dialer: Dialer, attempt: int | None = None) -> None:
+        main = self.main
         await self.until(main.initialised.wait())
         await self.until(main.listed.wait())
+        for key in set(self.living()) - {main.key, *main.available}:
+            self.drop(key, LinkError(f"{dialer.endpoint}: there is no channel {key[0].name.lower()} {key[1]}"))
+        await self.until(self._link_all(dialer, main.available, attempt))
         self._started = True
-        await self.until(self._link_all(main.available))
+
+    def capabilities(self, kind: type[Channel]) -> Capabilities:
+        """What a link of such a channel announces."""
+        if kind is MainChannel:
+            return kind.capabilities | self.follower.policy.offer.capabilities
+        return kind.capabilities
 
     def channels_listed(self, new: Iterable[tuple[ChannelType, int]]) -> None:
         """Main learned of channels: link those that appear later, too."""
@@ -136,9 +184,17 @@ class Session:
     def end(self, error: CarawayError) -> None:
         """The session is over."""
         self._life.end(error)
+        self.follower.ended()
         for channel in self.channels.values():
             channel.end(error)
             channel.connection.abort()
+
+    def drop(self, key: tuple[ChannelType, int], error: CarawayError) -> None:
+        """A channel is over."""
+        channel = self.channels[key]
+        self.stop(channel)
+        channel.end(error)
+        channel.connection.abort()
 
     async def aclose(self) -> None:
         """End the session in order: what was sent still arrives. May be called again."""
@@ -155,9 +211,11 @@ class Session:
         """End the session without waiting for what was sent, and wait until nothing is left of it."""
         await self._settle()
         self.end(self._was_closed())
-        for task in self._tasks:
+        tasks = self._tasks | set(self._running.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.follower.aclose()
         await asyncio.gather(*(c.connection.wait_closed() for c in self.channels.values()))
 
     def _was_closed(self) -> LinkError:
@@ -175,12 +233,19 @@ class Session:
                     if self.error is None and type in _SET_UP_BY_THREADS:
                         await channel.wait_processed(1)
 
-    async def _link_all(self, available: list[tuple[ChannelType, int]]) -> None:
-        unwanted = self.endpoint.disable_channels
-        links = []
-        for key in available:
-            if key[0] in _CLASSES and key[0].name.lower() in self._wanted - unwanted and key not in self.channels:
-                links.append(self._link(_channel_class(key[0]), key[1], connection_id=self.main.session_id))
+    async def _link_all(
+        self, dialer: Dialer, available: list[tuple[ChannelType, int]], attempt: int | None = None
+    ) -> None:
+        """Link what is wanted of these channels; those that exist begin anew if this is a reconnect."""
+        wanted = self._wanted - self.endpoint.disable_channels
+        living = self.living()
+        links = [
+            self._link(dialer, key, attempt)
+            for key in available
+            if key[0] in _CLASSES
+            and key[0].name.lower() in wanted
+            and (attempt is not None or key not in living)
+        ]
         try:
             async with asyncio.TaskGroup() as group:
                 for link in links:
@@ -193,34 +258,62 @@ class Session:
 
     async def _link_later(self, available: list[tuple[ChannelType, int]]) -> None:
         try:
-            await self._link_all(available)
+            await self._link_all(self.dialer, available)
         except CarawayError as error:
             log.warning("a channel that appeared later could not be linked: %s", error)
 
-    async def _link(self, kind: type[C], id: int, *, connection_id: int) -> C:
-        connection = await self._dialer.dial(kind.channel_type, id, connection_id, kind.capabilities)
-        channel = kind(self, id, connection)
-        self.channels[kind.channel_type, id] = channel
-        channel.start()
-        self._spawn(self._run(channel))
-        return channel
+    async def _link(self, dialer: Dialer, key: tuple[ChannelType, int], attempt: int | None) -> None:
+        kind = _channel_class(key[0])
+        connection = await dialer.dial(*key, self.main.session_id, self.capabilities(kind))
+        channel = self.living().get(key)
+        if channel is None:
+            channel = self.channels[key] = kind(self, key[1], connection)
+            channel.start()
+        else:
+            channel.arrival = attempt
+            channel.begin_on(connection)
+        self.run(channel)
+        if attempt is None:
+            self.follower.opened(key)
+
+    def run(self, channel: Channel) -> None:
+        """Take messages from the channel's connection of now."""
+        channel.halted = False
+        running = self._running.get(channel.key)
+        if running is not None and running is asyncio.current_task():
+            return
+        if running is not None:
+            self._give_up(running)
+        self._running[channel.key] = asyncio.ensure_future(self._run(channel))
+
+    def stop(self, channel: Channel) -> None:
+        """Take no more messages until the channel has another connection."""
+        channel.halted = True
+        running = self._running.pop(channel.key, None)
+        if running is not None and running is not asyncio.current_task():
+            self._give_up(running)
+
+    def _give_up(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        self._keep(task)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
+        self._keep(asyncio.ensure_future(work))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, channel: Channel) -> None:
         try:
-            await channel.run()
+            while not channel.halted:
+                await channel.run()
         except CarawayError as error:
-            ended = self.error or (self._was_closed() if self._closing else error)
+            # a deadline on main is its silence; on others it is a server that keeps a channel waiting for ever
+            is_lost = isinstance(error, LinkError) or (isinstance(error, DeadlineError) and channel is self.main)
+            if is_lost and (self._closing or self.error is not None or self.follower.lost(channel, error)):
+                return
+            self.end(self._was_closed() if self._closing else error)
         except Exception as error:
             log.exception("%s: a fault of this client", channel.name)
-            ended = CarawayError(f"{channel.name}: internal error: {error!r}")
-        channel.end(ended)
-        channel.connection.abort()
-        if channel.channel_type is ChannelType.MAIN or not isinstance(ended, LinkError):
-            self.end(ended)
-        elif not self._closing:
-            log.info("%s", ended)
+            self.end(CarawayError(f"{channel.name}: internal error: {error!r}"))

@@ -1,0 +1,98 @@
+"""The picture of a display whose channel begins anew at another host (spec/migration.md 15, D-06).
+
+A target shows a placeholder and creates its surface several times before the guest's picture is there. Until that is so
+the screen keeps what it shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from caraway.canvas.region import Box
+from caraway.canvas.screen import Screen
+from caraway.canvas.surface import Surface
+
+QUIET = 0.3
+"""Seconds without a drawing after which a marked picture counts as the guest's, whatever its size."""
+
+PAINTING = 0.04
+"""Seconds that the parts of a picture take to come where the first full drawing was of one colour."""
+
+PATIENCE = 3.0
+"""Seconds after which a marked picture is shown though it never rests: a guest may have changed its mode and play."""
+
+
+def _is_blank(surface: Surface) -> bool:
+    """Whether all pixels are the same: what a surface looks like before the guest's picture is on it."""
+    pixel = surface.data[: surface.pixel_bytes]
+    return surface.data == pixel * (surface.width * surface.height)
+
+
+class Arrival:
+    """Decides when the new primary surface replaces the old picture: once it has been drawn in full at the size of the
+    old one, and not in one colour, or has rested.
+
+    arrived: called when it has.
+    """
+
+    def __init__(self, screen: Screen, arrived: Callable[[], None]) -> None:
+        self._screen = screen
+        self._arrived = arrived
+        self._next: Surface | None = None
+        self._marked = self._full = self._was_blank = self._painting = False
+        self._due: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
+
+    def begin(self, surface: Surface) -> None:
+        """A new primary surface."""
+        self._next = surface
+        self._marked = self._full = self._was_blank = self._painting = False
+        self._adopt_after(None)
+
+    def mark(self) -> None:
+        """The new surface is meaningful."""
+        if self._next is None:
+            return
+        self._marked = True
+        if self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._adopt)
+        self._consider()
+
+    def drawn(self, boxes: Sequence[Box]) -> None:
+        """The new surface was drawn on."""
+        if self._next is not None:
+            self._full = self._full or self._next.bounds in boxes
+            self._consider()
+
+    def stop(self) -> None:
+        """Decide nothing more."""
+        self._adopt_after(None)
+        if self._patience is not None:
+            self._patience.cancel()
+
+    def _consider(self) -> None:
+        old, new = self._screen.surface, self._next
+        if not self._marked or self._painting or old is None or new is None:
+            return
+        if not self._full or old.bounds != new.bounds:
+            self._adopt_after(QUIET)
+        elif _is_blank(new):
+            self._was_blank = True
+            self._adopt_after(QUIET)
+        elif self._was_blank:
+            self._painting = True
+            self._adopt_after(PAINTING)
+        else:
+            self._adopt()
+
+    def _adopt(self) -> None:
+        if self._next is not None and self._marked:
+            self.stop()
+            self._screen.mark()
+            self._arrived()
+
+    def _adopt_after(self, seconds: float | None) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        self._due = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self._adopt)

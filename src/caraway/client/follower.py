@@ -1,0 +1,375 @@
+"""Makes a session follow its VM: feeds `ClientMigration` with what happens, and does what it says.
+
+The machine decides, this module has the sockets: links to the target that are parked until their swap, connections to
+the source that are put aside, the reconnect, the timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from caraway.client.channel import Channel
+from caraway.client.connection import Connection
+from caraway.client.dial import Dialer
+from caraway.endpoint import Credentials, Endpoint
+from caraway.errors import AuthError, CarawayError, ProtocolError
+from caraway.migration import actions, events
+from caraway.migration.channels import MAIN
+from caraway.migration.channels import Channel as Key
+from caraway.migration.client import ClientMigration
+from caraway.migration.offer import Policy
+from caraway.migration.reports import Report
+from caraway.wire.framing import Frame
+from caraway.wire.messages.base import Message, unpack
+from caraway.wire.messages.common import MigrateFlushMark, Ping, Pong
+from caraway.wire.messages.main import Init, MigrateDstSeamlessAck, MigrateDstSeamlessNack
+
+if TYPE_CHECKING:
+    from caraway.client.inputs import InputsChannel
+    from caraway.client.session import Session
+
+log = logging.getLogger(__name__)
+
+MAX_PARKED_MESSAGES = 256
+"""Messages that a target may send on a parked main link: a handful are usual."""
+
+SETTLE = 0.5
+"""Seconds that main's link to a target outlives the others: libspice-server 0.15.1 crashes, and the VM with it, when
+main ends while a thread of the server makes its end of a display or cursor channel."""
+
+MAX_REPORTS = 256
+"""Reports that wait for a slow reader of `migrations()`; then the oldest go."""
+
+_HANDSHAKE = {m.id: m for m in (MigrateDstSeamlessAck, MigrateDstSeamlessNack, Init)}
+
+
+async def _leave(connection: Connection, delay: float) -> None:
+    await asyncio.sleep(delay)
+    await connection.aclose()
+
+
+class ParkedLink:
+    """A link to the target that no channel uses yet. It is read, so that its end is seen."""
+
+    def __init__(self, attempt: int, connection: Connection) -> None:
+        self.attempt = attempt
+        self.connection = connection
+        self.task: asyncio.Task[None] | None = None
+        self.frames: list[Frame] = []
+        """What came on main and belongs to the channel after the swap."""
+
+
+class Follower:
+    """The migration side of a session."""
+
+    def __init__(self, session: Session, policy: Policy, credentials: Credentials) -> None:
+        self.policy = policy
+        self._session = session
+        self._credentials = credentials
+        self._machine: ClientMigration | None = None
+        self._events: deque[events.Event] = deque()
+        self._busy = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._dials: dict[Key, asyncio.Task[None]] = {}
+        self._parked: dict[Key, ParkedLink] = {}
+        self._aside: list[Connection] = []
+        self._target: Dialer | None = None
+        self._arriving: int | None = None
+        """The attempt whose INIT is awaited on main's new connection."""
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._lost: CarawayError | None = None
+        """What ended a connection in the middle of a reconnect."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._readers: list[asyncio.Queue[Report | None]] = []
+
+    # what happens
+
+    def initialised(self, message: Init) -> None:
+        """Main has processed an INIT."""
+        if self._machine is None:
+            self._machine = ClientMigration(self._session.endpoint, self.policy)
+            self.opened(MAIN)
+        elif self._arriving is not None:
+            attempt, self._arriving = self._arriving, None
+            self.feed(events.TargetReceived(attempt, message))
+
+    def opened(self, channel: Key) -> None:
+        """A channel has its connection."""
+        if self._machine is not None:
+            self.feed(events.ChannelOpened(channel))
+
+    def received(self, channel: Channel, message: Message) -> None:
+        """A message about migration came."""
+        if self._machine is None:
+            raise ProtocolError(f"{channel.name}: {message.wire_name()} before INIT")
+        self.feed(events.Received(channel.key, message))
+
+    def lost(self, channel: Channel, error: CarawayError) -> bool:
+        """The connection that a channel uses has ended. False if that is the session's own business."""
+        if self._machine is None:
+            return False
+        if self._reconnecting is not None:
+            self._lost = error
+            self._reconnecting.cancel()
+        else:
+            self.feed(events.ChannelLost(channel.key, error))
+        return True
+
+    def alive(self, attempt: int) -> None:
+        """The guest runs at the target."""
+        self.feed(events.TargetAlive(attempt))
+
+    def feed(self, event: events.Event) -> None:
+        """Let the machine decide, and do what it says."""
+        if self._machine is None:
+            return
+        self._events.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._events:
+                self._execute(self._machine.handle(self._events.popleft(), self._now()))
+        finally:
+            self._busy = False
+            self._set_timer()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._machine is not None and self._machine.deadline is not None:
+            self._timer = asyncio.get_running_loop().call_at(self._machine.deadline, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        if self._machine is not None:
+            self._execute(self._machine.handle_timer(self._now()))
+            self._set_timer()
+
+    # what to do
+
+    def _execute(self, todo: list[actions.Action]) -> None:
+        for action in todo:
+            log.debug("migration: %r", action)
+            self._do(action)
+
+    def _do(self, action: actions.Action) -> None:
+        session = self._session
+        match action:
+            case actions.Link(attempt=attempt, channel=key, endpoint=endpoint, fresh=fresh):
+                self._drop(key)
+                self._dials[key] = self._spawn(self._link(attempt, key, endpoint, fresh=fresh))
+            case actions.Drop(channel=key):
+                self._drop(key)
+            case actions.Reply(message=message):
+                session.main.flow.send(message)
+            case actions.Ask(message=message):
+                self._parked[MAIN].connection.write_message(message.id, message.pack(), 1)
+            case actions.HoldQueue(channel=key, flush_mark=flush_mark):
+                session.channels[key].flow.hold(MigrateFlushMark() if flush_mark else None)
+            case actions.Swap():
+                self._swap(action)
+            case actions.CloseSource():
+                self._close_source()
+            case actions.CloseChannel(channel=key, error=error):
+                session.drop(key, error)
+            case actions.HoldInput():
+                for inputs in self._inputs():
+                    inputs.hold()
+            case actions.ReleaseInput():
+                for inputs in self._inputs():
+                    inputs.release()
+            case actions.Disconnect():
+                self._disconnect()
+            case actions.Reconnect(attempt=attempt, endpoint=endpoint):
+                self._reconnecting = self._spawn(self._reconnect(attempt, endpoint))
+            case actions.Commit():
+                assert self._target is not None
+                session.dialer, self._target = self._target, None
+            case actions.EndSession(error=error):
+                for inputs in self._inputs():
+                    inputs.discard()
+                session.end(error)
+            case actions.Tell(report=report):
+                self._tell(report)
+
+    def _inputs(self) -> list[InputsChannel]:
+        from caraway.client.inputs import InputsChannel
+
+        return [channel for channel in self._session.living().values() if isinstance(channel, InputsChannel)]
+
+    async def _link(self, attempt: int, key: Key, endpoint: Endpoint, *, fresh: bool) -> None:
+        try:
+            if fresh or self._target is None or self._target.endpoint.host != endpoint.host:
+                self._target = Dialer(endpoint, await self._password(endpoint))
+            capabilities = self._session.capabilities(type(self._session.channels[key]))
+            connection = await self._target.dial(*key, self._session.main.session_id, capabilities)
+        except CarawayError as error:
+            del self._dials[key]
+            self.feed(events.LinkFailed(attempt, key, error))
+            return
+        del self._dials[key]
+        link = self._parked[key] = ParkedLink(attempt, connection)
+        link.task = self._spawn(self._watch(key, link))
+        machine = connection.machine
+        assert machine is not None
+        self.feed(events.LinkUp(attempt, key, machine.server_channel))
+
+    async def _password(self, endpoint: Endpoint) -> str:
+        try:
+            return await self._credentials(endpoint)
+        except CarawayError:
+            raise
+        except Exception as error:
+            raise AuthError(f"{endpoint}: the credentials could not be had: {error!r}") from error
+
+    async def _watch(self, key: Key, link: ParkedLink) -> None:
+        """Read a parked link: main's handshake is for the machine, everything else waits for the swap."""
+        try:
+            while True:
+                while key == MAIN and (frame := link.connection.next_frame()) is not None:
+                    self._parked_main(link, frame)
+                await link.connection.readable()
+        except CarawayError as error:
+            if self._parked.get(key) is link:
+                del self._parked[key]
+                link.connection.abort()
+                self.feed(events.LinkFailed(link.attempt, key, error))
+
+    def _parked_main(self, link: ParkedLink, frame: Frame) -> None:
+        if frame.type in _HANDSHAKE:
+            message = unpack(_HANDSHAKE[frame.type], frame.body, link.connection.peer)
+            self.feed(events.TargetReceived(link.attempt, message))
+        elif frame.type == Ping.id:
+            ping = unpack(Ping, frame.body, link.connection.peer)
+            link.connection.write_message(Pong.id, Pong(ping.ping_id, ping.timestamp).pack(), 1)
+        elif len(link.frames) < MAX_PARKED_MESSAGES:
+            link.frames.append(frame)
+        else:
+            raise ProtocolError(f"{link.connection.peer}: more than {MAX_PARKED_MESSAGES} messages before the switch")
+
+    def _swap(self, action: actions.Swap) -> None:
+        link = self._parked.pop(action.channel)
+        if link.task is not None and link.task is not asyncio.current_task():
+            link.task.cancel()
+        for frame in link.frames:
+            link.connection.unread(frame)
+        channel = self._session.channels[action.channel]
+        self._aside.append(channel.connection)
+        channel.arrival = action.attempt
+        if action.channel == MAIN:
+            self._session.main.attaches = False
+            self._arriving = None if action.keep else action.attempt
+        if action.keep:
+            channel.continue_on(link.connection, action.first)
+        else:
+            channel.begin_on(link.connection, action.first)
+        self._session.run(channel)
+
+    def _close_source(self) -> None:
+        for key in self._parked:
+            self._put_aside(self._session.channels[key])
+        self._close_aside()
+
+    def _put_aside(self, channel: Channel) -> None:
+        self._session.stop(channel)
+        channel.flow.hold()
+        self._aside.append(channel.connection)
+
+    def _close_aside(self) -> None:
+        closing, self._aside = self._aside, []
+        for connection in closing:
+            self._spawn(connection.aclose())
+
+    def _drop(self, key: Key) -> None:
+        if dial := self._dials.pop(key, None):
+            dial.cancel()
+        if link := self._parked.pop(key, None):
+            if link.task is not None:
+                link.task.cancel()
+            self._spawn(_leave(link.connection, SETTLE if key == MAIN else 0.0))
+
+    def _disconnect(self) -> None:
+        for key in [*self._dials, *self._parked]:
+            self._drop(key)
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
+            self._reconnecting = None
+        self._arriving = None
+        for channel in self._session.living().values():
+            self._put_aside(channel)
+        self._close_aside()
+
+    async def _reconnect(self, attempt: int, endpoint: Endpoint) -> None:
+        try:
+            self._target = Dialer(endpoint, await self._password(endpoint))
+            await self._session.begin_anew(self._target, attempt)
+        except asyncio.CancelledError:
+            if self._lost is None:
+                raise
+            error, self._lost = self._lost, None
+        except CarawayError as failed:
+            error = failed
+        else:
+            self._reconnecting = None
+            for key in self._session.living():
+                self.opened(key)
+            self.feed(events.Reconnected(attempt))
+            return
+        self._reconnecting = None
+        self._disconnect()
+        self.feed(events.ReconnectFailed(attempt, error))
+
+    # reports
+
+    def _tell(self, report: Report | None) -> None:
+        if report is not None:
+            log.info("%s: %r", self._session.endpoint, report)
+        for reader in self._readers:
+            if reader.full():
+                reader.get_nowait()
+            reader.put_nowait(report)
+
+    async def reports(self) -> AsyncGenerator[Report, None]:
+        """What happens from now on, until the session ends."""
+        reader: asyncio.Queue[Report | None] = asyncio.Queue(MAX_REPORTS)
+        self._readers.append(reader)
+        try:
+            while self._session.error is None and (report := await reader.get()) is not None:
+                yield report
+        finally:
+            self._readers.remove(reader)
+
+    # the end
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def ended(self) -> None:
+        """The session is over: give up everything under way."""
+        self._machine = None
+        if self._timer is not None:
+            self._timer.cancel()
+        for key in [*self._dials, *self._parked]:
+            self._drop(key)
+        for connection in self._aside:
+            connection.abort()
+        self._aside.clear()
+        self._tell(None)
+
+    async def aclose(self) -> None:
+        """Wait until nothing is left."""
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
