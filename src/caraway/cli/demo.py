@@ -1,18 +1,23 @@
-"""`caraway demo`: a VM of our own, looked at, typed at and clicked at through SPICE."""
+"""`caraway demo`: VMs of our own, looked at and typed at through SPICE, that move under their viewer."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from caraway.cli.common import run
+from caraway.cli.gap import Record, Recorder
+from caraway.errors import CarawayError, MigrationError
 
 if TYPE_CHECKING:
     from caraway.client import Session
@@ -20,9 +25,12 @@ if TYPE_CHECKING:
 
 TEXT = "Hello from Caraway: SPICE in Python."
 CLICK = (520, 430)
-FRAMES = 20
-
-Step = Callable[["Demo"], Awaitable[str]]
+COUNTS = 50
+"""Changes of the guest's counter in a second; QEMU looks for them every 30 ms."""
+REST = 0.8
+"""Seconds recorded on either side of a migration."""
+SLOW = 200_000
+"""Bytes a second for the migration that is cancelled, so that there is time to do so."""
 
 
 @click.command("demo")
@@ -35,128 +43,275 @@ Step = Callable[["Demo"], Awaitable[str]]
 )
 @click.option("--json", "as_json", is_flag=True, help="Say the result as JSON.")
 def command(output: Path, as_json: bool) -> None:
-    """Start a VM, connect to its screen, type, click, and leave pictures of it."""
+    """Start VMs, connect to their screen, type and click, and migrate them under the viewer.
+
+    Leaves pictures of the screen before, during and after each migration, and a timeline of them all.
+    """
     output.mkdir(parents=True, exist_ok=True)
-    run(_demo(output, as_json=as_json), as_json=as_json)
+    run(Demo(output, quiet=as_json).run(), as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One migration."""
+
+    name: str
+    follows: str
+    """`migration` of `connect`."""
+    seamless: bool
+    """The option of the source's SPICE server."""
+    cancelled: bool = False
+
+
+SCENARIOS = (
+    Scenario("cancelled", "auto", seamless=True, cancelled=True),
+    Scenario("seamless", "auto", seamless=True),
+    Scenario("semi-seamless", "auto", seamless=False),
+    Scenario("switch-host", "switch-host", seamless=False),
+)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one migration did to the viewer."""
+
+    mode: str
+    picture_gap_ms: int
+    blank_ms: int
+    keys_sent: int
+    keys_lost: int
+    keys_stuck: int
+    channels_kept: str
+    session_kept: bool
+    downtime_ms: int | None
 
 
 class Demo:
-    """The VM and the session that the steps work with."""
+    """The whole demonstration."""
 
-    def __init__(self, qemu: Qemu, session: Session, folder: Path) -> None:
-        self.qemu = qemu
-        self.session = session
-        self.folder = folder
-        self.pictures: list[str] = []
+    def __init__(self, folder: Path, *, quiet: bool) -> None:
+        self._folder = folder
+        self._quiet = quiet
+        self._pictures: list[str] = []
 
-    def picture(self, name: str) -> Path:
-        """Save what the screen shows."""
-        path = self.folder / f"{name}.png"
-        self.session.display.screenshot().save(path)
-        self.pictures.append(str(path))
-        return path
+    async def run(self) -> dict[str, Any]:
+        """Show everything; gives the result for `--json`."""
+        from caraway.cli.timeline import draw
 
+        logging.getLogger("caraway").addHandler(logging.NullHandler())
+        outcomes: dict[str, Outcome] = {}
+        records: dict[str, Record] = {}
+        async with self._machine("host-0", seamless=True) as qemu:
+            self._say(f"{await qemu.wait_for('@ready')}: a VM on {qemu.spice_uri()}")
+            await self._first_look(qemu)
+        for scenario in SCENARIOS:
+            outcomes[scenario.name], records[scenario.name] = await self._migrate(scenario)
+        timeline = self._folder / "timeline.png"
+        draw(records, timeline)
+        self._pictures.append(str(timeline))
+        self._table(outcomes)
+        return {
+            "migrations": {name: _as_json(outcome) for name, outcome in outcomes.items()},
+            "pictures": self._pictures,
+        }
 
-async def _look(demo: Demo) -> str:
-    width, height = demo.session.display.size
-    return f"{width}x{height} pixels, {demo.picture('1-connected')}"
+    # the screen, the keyboard, the mouse
 
+    async def _first_look(self, qemu: Qemu) -> None:
+        from caraway.client import connect
 
-async def _type(demo: Demo) -> str:
-    await demo.session.inputs.type(TEXT + "\n")
-    heard = (await demo.qemu.wait_for("@line")).removeprefix("@line ")
-    await _settle(demo)
-    return f"the guest read {heard!r}, {demo.picture('2-typed')}"
-
-
-async def _press(demo: Demo) -> str:
-    await demo.session.inputs.press("capslock")
-    lamps = await demo.qemu.wait_for("@led")
-    await demo.session.inputs.press("capslock")
-    await demo.qemu.wait_for("@led")
-    return f"Caps Lock pressed twice; the guest lit its lamp ({lamps}) and put it out"
-
-
-async def _click(demo: Demo) -> str:
-    await demo.session.inputs.click(*CLICK)
-    heard = await demo.qemu.wait_for("@button")
-    await demo.qemu.wait_for("@button")
-    await _settle(demo)
-    return f"at {CLICK}, the guest says {heard}, {demo.picture('3-clicked')}"
-
-
-async def _watch(demo: Demo) -> str:
-    frames = demo.session.display.frames()
-    began = time.monotonic()
-    for _ in range(FRAMES):
-        await anext(frames)
-    await frames.aclose()
-    return f"{FRAMES} changes of the picture in {time.monotonic() - began:.1f} s"
-
-
-async def _compare(demo: Demo) -> str:
-    import io
-
-    from PIL import Image
-
-    await demo.qemu.ask("freeze", "@ok")
-    await demo.session.display.wait_stable()
-    with Image.open(io.BytesIO(await demo.qemu.screendump())) as truth:
-        own = demo.session.display.screenshot()
-        if truth.convert("RGB").tobytes() != own.rgb:
-            raise click.ClickException("the picture differs from QEMU's own screendump")
-    return f"all {own.width * own.height:,} pixels equal QEMU's own screendump"
-
-
-async def _settle(demo: Demo) -> None:
-    """One more change of the counter shows that what was drawn before it has arrived."""
-    frames = demo.session.display.frames()
-    for _ in range(3):
-        await anext(frames)
-    await frames.aclose()
-
-
-STEPS: dict[str, Step] = {
-    "look": _look,
-    "type": _type,
-    "press": _press,
-    "click": _click,
-    "watch": _watch,
-    "compare": _compare,
-}
-
-
-async def _demo(folder: Path, *, as_json: bool) -> dict[str, Any]:
-    logging.getLogger("caraway").addHandler(logging.NullHandler())
-    told: dict[str, str] = {}
-
-    def tell(step: str, what: str, began: float) -> None:
-        told[step] = what
-        if not as_json:
-            click.echo(f"{time.monotonic() - began:6.2f} s  {step:8} {what}")
-
-    async with _machine(tell) as (qemu, session):
-        demo = Demo(qemu, session, folder)
-        for name, step in STEPS.items():
-            began = time.monotonic()
-            tell(name, await step(demo), began)
-    return {"steps": told, "pictures": demo.pictures}
-
-
-@asynccontextmanager
-async def _machine(tell: Callable[[str, str, float], None]) -> AsyncIterator[tuple[Qemu, Session]]:
-    from caraway.client import connect
-    from caraway.qemu.guest_image import demo_guest
-    from caraway.qemu.process import Qemu
-
-    began = time.monotonic()
-    kernel = await asyncio.to_thread(demo_guest)
-    tell("build", f"the guest's kernel, {kernel.stat().st_size:,} bytes", began)
-    began = time.monotonic()
-    async with Qemu(kernel, spice={"disable-ticketing": True}, memory=32, name="caraway-demo") as qemu:
-        tell("boot", f"{await qemu.wait_for('@ready')} on QEMU's serial line", began)
-        began = time.monotonic()
         async with connect(qemu.spice_uri()) as session:
             await session.display.ready()
-            tell("connect", f"{qemu.spice_uri()}, VM {session.main.vm_name!r}", began)
-            yield qemu, session
+            self._say(f"connected to {session.main.vm_name!r}: {session.display.size} pixels")
+            await session.inputs.type(TEXT + "\n")
+            self._say(f"typed; the guest read {(await qemu.wait_for('@line')).removeprefix('@line ')!r}")
+            await session.inputs.click(*CLICK)
+            self._say(f"clicked at {CLICK}; the guest says {await qemu.wait_for('@button')}")
+            await qemu.ask("freeze", "@ok")
+            await session.display.wait_stable()
+            self._picture(session, "screen")
+            await self._compare(qemu, session)
+
+    async def _compare(self, qemu: Qemu, session: Session) -> None:
+        from PIL import Image
+
+        with Image.open(io.BytesIO(await qemu.screendump())) as truth:
+            own = session.display.screenshot()
+            if truth.convert("RGB").tobytes() != own.rgb:
+                raise CarawayError("the picture differs from QEMU's own screendump")
+        self._say(f"all {own.width * own.height:,} pixels equal QEMU's own screendump")
+
+    # migrations
+
+    async def _migrate(self, scenario: Scenario) -> tuple[Outcome, Record]:
+        from caraway.canvas.region import Box
+        from caraway.client import connect
+
+        async with AsyncExitStack() as stack:
+            source, target = [
+                await stack.enter_async_context(self._machine(name, seamless=scenario.seamless, incoming=incoming))
+                for name, incoming in (("host-a", False), ("host-b", True))
+            ]
+            await source.wait_for("@ready")
+            await source.ask(f"rate {COUNTS}", "@ok")
+            session = await stack.enter_async_context(
+                connect(source.spice_uri(), migration=scenario.follows)  # type: ignore[arg-type]
+            )
+            await session.display.ready()
+            await session.inputs.type(f"{scenario.name} migration: ")
+            channels, session_id = dict(session.channels), session.main.session_id
+            await source.ask("count", "@count")
+            heard = len(source.lines)
+            async with Recorder(session, Box(24, 72, 400, 196), Box(20, 10, 240, 38)) as recorder:
+                await asyncio.sleep(REST)
+                self._picture(session, f"{scenario.name}-before")
+                downtime = await self._move(scenario, source, target, session)
+                await asyncio.sleep(REST)
+            self._picture(session, f"{scenario.name}-after")
+            here = source if scenario.cancelled else target
+            await here.ask("count", "@count")
+            keys = Keys([*list(source.lines)[heard:], *target.lines])
+        record = recorder.record
+        begin, end = record.gap
+        kept = sum(session.channels.get(key) is channel for key, channel in channels.items())
+        outcome = Outcome(
+            mode=scenario.name,
+            picture_gap_ms=round((end - begin) * 1000),
+            blank_ms=round(record.blank * 1000),
+            keys_sent=len(record.keys),
+            keys_lost=len(record.keys) - keys.pressed,
+            keys_stuck=keys.stuck,
+            channels_kept=f"{kept} of {len(channels)}",
+            session_kept=session.main.session_id == session_id,
+            downtime_ms=None if downtime is None else round(downtime * 1000),
+        )
+        self._say(f"{scenario.name}: the picture stood still for {outcome.picture_gap_ms} ms")
+        return outcome, record
+
+    async def _move(self, scenario: Scenario, source: Qemu, target: Qemu, session: Session) -> float | None:
+        """Migrate; gives the VM's downtime, None if it did not move."""
+        from caraway.qemu.migration_plan import Destination, Phase, Progress
+        from caraway.qemu.orchestrator import migrate
+
+        if scenario.cancelled:
+            await source.qmp("migrate-set-parameters", **{"max-bandwidth": SLOW})
+        watching = asyncio.create_task(self._watch(session, scenario))
+        work: asyncio.Task[Any]
+        with self._bar(scenario.name) as bar:
+
+            def progress(news: Progress) -> None:
+                bar(news)
+                if scenario.cancelled and news.phase is Phase.MIGRATING and news.transferred > SLOW // 4:
+                    work.cancel()
+
+            assert target.spice is not None
+            work = asyncio.create_task(
+                migrate(
+                    source,
+                    target,
+                    uri=f"unix:{target.directory}/migration",
+                    destination=Destination("127.0.0.1", target.spice.port),
+                    reconnect=scenario.follows == "switch-host",
+                    link_deadline=1.0 if scenario.follows == "switch-host" else 9.0,
+                    progress=progress,
+                )
+            )
+            try:
+                report = await work
+            except asyncio.CancelledError:
+                if not scenario.cancelled:
+                    raise
+                report = None
+            finally:
+                watching.cancel()
+        if scenario.cancelled and report is not None:
+            raise MigrationError("the migration that was to be cancelled was faster")
+        return None if report is None else report.downtime
+
+    async def _watch(self, session: Session, scenario: Scenario) -> None:
+        """Save what is shown at the moment of the switch."""
+        async for report in session.migrations():
+            if type(report).__name__ in ("Switching", "Reconnecting", "Cancelled"):
+                self._picture(session, f"{scenario.name}-during")
+
+    @asynccontextmanager
+    async def _machine(self, name: str, *, seamless: bool, incoming: bool = False) -> AsyncIterator[Qemu]:
+        from caraway.qemu.guest_image import demo_guest
+        from caraway.qemu.process import Qemu
+
+        kernel = await asyncio.to_thread(demo_guest)
+        spice: dict[str, str | int | bool] = {"disable-ticketing": True, "seamless-migration": seamless}
+        extra = ("-incoming", "defer") if incoming else ()
+        async with Qemu(kernel, spice=spice, vga="qxl", memory=32, name=name, extra=extra) as qemu:
+            yield qemu
+
+    # telling
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            click.echo(text)
+
+    def _picture(self, session: Session, name: str) -> None:
+        path = self._folder / f"{name}.png"
+        session.display.screenshot().save(path)
+        if str(path) not in self._pictures:
+            self._pictures.append(str(path))
+
+    @contextlib.contextmanager
+    def _bar(self, name: str) -> Any:
+        """A line of progress on the standard error, if that is a terminal."""
+        if self._quiet or not sys.stderr.isatty():
+            yield lambda news: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        with Progress(
+            TextColumn("{task.description:30}"), BarColumn(), console=Console(stderr=True), transient=True
+        ) as bar:
+            task = bar.add_task(name, total=None)
+
+            def show(news: Any) -> None:
+                done = news.total - news.remaining if news.total and news.remaining is not None else 0
+                bar.update(task, description=f"{name}: {news.phase}", total=news.total, completed=done)
+
+            yield show
+
+    def _table(self, outcomes: dict[str, Outcome]) -> None:
+        if self._quiet:
+            return
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+
+        title = "What the viewer noticed (gap: longest pause between two frames of the guest)"
+        table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1))
+        for heading in ("", "gap", "blank", "keys lost", "stuck", "channels", "session", "VM down"):
+            table.add_column(heading, justify="left" if heading in ("", "session") else "right", no_wrap=True)
+        for name, outcome in outcomes.items():
+            table.add_row(
+                name,
+                f"{outcome.picture_gap_ms} ms",
+                f"{outcome.blank_ms} ms",
+                f"{outcome.keys_lost} of {outcome.keys_sent}",
+                str(outcome.keys_stuck),
+                outcome.channels_kept,
+                "kept" if outcome.session_kept else "new",
+                "-" if outcome.downtime_ms is None else f"{outcome.downtime_ms} ms",
+            )
+        Console().print(table)
+        self._say(f"pictures and timeline: {self._folder}/")
+
+
+class Keys:
+    """What the guests saw of the keyboard, from their serial lines."""
+
+    def __init__(self, lines: list[str]) -> None:
+        events = [line.split()[1:] for line in lines if line.startswith("@key ")]
+        self.pressed = sum(state == "down" for _, state in events)
+        last = dict(events)
+        self.stuck = sum(state == "down" for state in last.values())
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    return {name: getattr(outcome, name) for name in outcome.__slots__}
