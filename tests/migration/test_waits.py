@@ -1,0 +1,390 @@
+"""Every wait ends (spec/migration.md 11.1), and what is tried again meanwhile."""
+
+import pytest
+
+from caraway.errors import DeadlineError, MigrationError
+from caraway.migration import ChannelGone, Failed, Mode, Reconnecting, Switched
+from caraway.migration.actions import (
+    CloseChannel,
+    CloseSource,
+    Commit,
+    Disconnect,
+    Drop,
+    EndSession,
+    HoldInput,
+    HoldQueue,
+    Link,
+    Reconnect,
+    ReleaseInput,
+    Reply,
+)
+from caraway.migration.channels import MAIN
+from caraway.migration.events import ChannelOpened, Reconnected, ReconnectFailed, TargetAlive
+from caraway.migration.states import State
+from caraway.wire.constants import LinkErrorCode
+from caraway.wire.link import LinkRefusedError
+from caraway.wire.messages.common import Migrate, MigrateData
+from caraway.wire.messages.main import MigrateConnected, MigrateConnectError
+from support.migration_world import (
+    ACK,
+    BEGIN,
+    BEGIN_SEAMLESS,
+    CANCEL,
+    CURSOR,
+    DENIED,
+    DISPLAY,
+    END,
+    INIT,
+    INPUTS,
+    REFUSED,
+    SOURCE,
+    SWITCH_HOST,
+    UNTRUSTED,
+    Script,
+)
+
+FLUSHED, STATELESS, DATA = Migrate(3), Migrate(0), MigrateData(b"state")  # type: ignore[arg-type]
+TARGET = SOURCE.moved_to("target", 5901)
+ELSEWHERE = SOURCE.moved_to("elsewhere", 5902)
+SEMI = Mode.SEMI_SEAMLESS
+
+
+# the link phase
+
+
+@pytest.mark.parametrize("silent", [MAIN, DISPLAY])
+def test_link_phase_ends_after_nine_seconds(silent):
+    script = Script(DISPLAY)
+    script.get(BEGIN)
+    if silent is DISPLAY:
+        script.up(MAIN)
+    assert script.wait_until(State.IDLE) <= 9.0
+    assert Reply(1, MigrateConnectError()) in script.actions
+    assert isinstance(script.told[-1], Failed)
+    assert isinstance(script.told[-1].error, DeadlineError)
+
+
+@pytest.mark.parametrize("error", [REFUSED, DENIED, DeadlineError("slow"), LinkRefusedError(LinkErrorCode.ERROR)])
+@pytest.mark.parametrize("channel", [MAIN, DISPLAY])
+def test_what_may_pass_is_tried_again_with_fresh_credentials(error, channel):
+    script = Script(DISPLAY)
+    script.get(BEGIN)
+    if channel == DISPLAY:
+        script.up(MAIN)
+    assert script.fail(channel, error) == []
+    assert script.wait() == pytest.approx(0.25)
+    assert script.actions == [Link(1, channel, TARGET, fresh=True)]
+    script.fail(channel, error)
+    assert script.wait() == pytest.approx(0.5)
+    assert script.actions == [Link(1, channel, TARGET, fresh=True)]
+
+
+def test_retries_stay_within_the_link_phase():
+    script = Script(DISPLAY)
+    script.get(BEGIN)
+    since, tries = script.now, 1
+    while script.state is State.LINKING:
+        script.fail(MAIN)
+        if script.state is State.LINKING:
+            script.wait()
+            tries += 1
+    assert 5 <= tries <= 8
+    assert 4.0 < script.now - since < 9.0
+    assert script.actions[-1] == Reply(1, MigrateConnectError())
+
+
+def test_try_that_hangs_leaves_time_for_another():
+    script = Script(DISPLAY)
+    script.get(BEGIN)
+    assert script.wait() == pytest.approx(4.0)
+    assert script.actions == [Drop(1, MAIN)]
+    script.wait()
+    assert script.actions == [Link(1, MAIN, TARGET, fresh=True)]
+
+
+@pytest.mark.parametrize("error", [UNTRUSTED, LinkRefusedError(LinkErrorCode.CHANNEL_NOT_AVAILABLE)])
+def test_what_will_not_pass_is_answered_at_once(error):
+    script = Script(DISPLAY)
+    script.get(BEGIN)
+    script.up(MAIN)
+    assert script.fail(DISPLAY, error) == [Drop(1, MAIN), Reply(1, MigrateConnectError())]
+    assert script.told[-1] == Failed(error)
+
+
+def test_optional_link_between_tries_is_not_waited_for():
+    script = Script(DISPLAY, CURSOR)
+    script.get(BEGIN)
+    script.up(MAIN)
+    script.fail(CURSOR)
+    assert script.up(DISPLAY) == [Reply(1, MigrateConnected())]
+    assert script.machine.deadline is None
+
+
+def test_optional_link_that_hangs_delays_the_reply_but_not_too_long():
+    script = Script(DISPLAY, CURSOR)
+    script.get(BEGIN)
+    script.up(MAIN, DISPLAY)
+    assert script.wait() == pytest.approx(4.0)
+    assert script.actions == [Drop(1, CURSOR), Reply(1, MigrateConnected())]
+
+
+def test_handshake_that_is_not_answered():
+    script = Script(DISPLAY)
+    script.get(BEGIN_SEAMLESS)
+    script.up(MAIN, DISPLAY)
+    assert script.wait() == pytest.approx(5.0)
+    assert script.actions == [Drop(1, MAIN), Drop(1, DISPLAY), Reply(1, MigrateConnectError())]
+    assert script.state is State.IDLE
+
+
+def test_parked_links_wait_without_a_deadline():
+    assert Script(DISPLAY).linked(SEMI).machine.deadline is None
+    assert Script(DISPLAY).linked().machine.deadline is None
+
+
+def test_handshake_after_relinking_has_a_deadline_too():
+    script = Script(DISPLAY).linked()
+    script.fail(MAIN)
+    script.up(MAIN, DISPLAY)
+    script.wait()
+    assert script.actions == [Drop(2, MAIN), Drop(2, DISPLAY)]
+    assert script.state is State.LINKED_SEAMLESS
+    script.get(STATELESS, DISPLAY)
+    assert script.actions[-1] == Reconnect(3, TARGET)
+
+
+def test_relinking_retries_and_ends():
+    script = Script(DISPLAY).linked(SEMI)
+    script.fail(DISPLAY)
+    while script.machine.deadline is not None:
+        script.wait()
+    assert script.state is State.LINKED_SEMI
+    script.get(END)
+    assert script.actions[-1] == Reconnect(2, TARGET)
+
+
+# switching
+
+
+def test_blob_that_does_not_come():
+    script = Script(DISPLAY, INPUTS).linked()
+    script.get(FLUSHED, DISPLAY)
+    assert script.wait() == pytest.approx(5.0)
+    assert script.actions[-1] == Reconnect(2, TARGET)
+    assert isinstance(script.told[-1], Reconnecting)
+    assert isinstance(script.told[-1].error, DeadlineError)
+
+
+def test_optional_blob_that_does_not_come_costs_only_its_channel():
+    script = Script(DISPLAY, CURSOR).linked()
+    script.get(STATELESS, DISPLAY)
+    script.now += 1.0
+    script.get(FLUSHED, CURSOR)
+    script.now += 1.0
+    script.get(FLUSHED, MAIN)
+    script.get(DATA, MAIN)
+    script.wait()
+    assert [type(action) for action in script.actions] == [Drop, CloseChannel, CloseSource, Commit]
+    assert isinstance(script.told[-2], ChannelGone)
+    assert script.told[-1] == Switched(TARGET, Mode.SEAMLESS)
+
+
+def test_core_channel_that_does_not_move():
+    script = Script(DISPLAY).linked()
+    script.get(STATELESS, DISPLAY)
+    assert script.wait() == pytest.approx(5.0)
+    assert script.actions[-1] == Reconnect(2, TARGET)
+
+
+def test_optional_channel_that_does_not_move_is_left_behind():
+    script = Script(DISPLAY, CURSOR).linked()
+    script.get(STATELESS, DISPLAY)
+    script.get(STATELESS, MAIN)
+    assert script.wait() == pytest.approx(5.0)
+    assert [type(action) for action in script.actions] == [Drop, CloseChannel, CloseSource, Commit]
+
+
+def test_init_that_does_not_come():
+    script = Script(DISPLAY).linked(SEMI)
+    script.get(END)
+    assert script.wait() == pytest.approx(10.0)
+    assert script.actions[-1] == Reconnect(2, TARGET)
+
+
+# input
+
+
+def test_input_is_released_by_the_first_sign_of_life():
+    script = Script(DISPLAY, INPUTS).linked()
+    script.get(STATELESS, DISPLAY)
+    assert script.actions[0] == HoldInput(1)
+    script.get(STATELESS, INPUTS)
+    assert script.on(TargetAlive(1)) == [ReleaseInput(1)]
+    assert script.on(TargetAlive(1)) == []
+    script.get(STATELESS, MAIN)
+    assert script.machine.deadline is None
+
+
+def test_input_waits_for_its_own_channel():
+    script = Script(DISPLAY, INPUTS).linked()
+    script.get(STATELESS, DISPLAY)
+    assert script.on(TargetAlive(1)) == []
+    assert script.get(STATELESS, INPUTS)[-1] == ReleaseInput(1)
+
+
+def test_input_is_held_at_most_250_ms_after_its_swap():
+    script = Script(DISPLAY, INPUTS).linked(SEMI)
+    script.get(END)
+    assert script.actions[0] == HoldInput(1)
+    script.now += 3.0
+    script.target_says(INIT)
+    assert script.wait() == pytest.approx(0.25)
+    assert script.actions == [ReleaseInput(1)]
+    assert script.machine.deadline is None
+
+
+def test_input_deadline_survives_the_next_announcement():
+    script = Script(DISPLAY, INPUTS).linked(SEMI)
+    script.get(END)
+    script.target_says(INIT)
+    script.get(BEGIN)
+    assert script.wait() == pytest.approx(0.25)
+    assert script.actions == [ReleaseInput(2)]
+
+
+def test_session_without_inputs_releases_in_the_end():
+    script = Script(DISPLAY).linked()
+    script.get(STATELESS, DISPLAY)
+    script.get(STATELESS, MAIN)
+    assert script.wait() == pytest.approx(0.25)
+    assert script.actions == [ReleaseInput(1)]
+
+
+def test_released_input_is_held_again_if_the_move_fails_after_all():
+    script = Script(DISPLAY, INPUTS).linked()
+    script.get(STATELESS, INPUTS)
+    script.on(TargetAlive(1))
+    script.get(FLUSHED, DISPLAY)
+    script.wait()
+    assert script.actions == [HoldInput(1), Disconnect(1), Reconnect(2, TARGET)]
+
+
+# connecting anew
+
+
+def test_reconnecting_is_retried_with_back_off_for_a_minute():
+    script = Script(DISPLAY)
+    script.get(SWITCH_HOST)
+    delays = []
+    while script.state is State.RECONNECTING and len(delays) < 6:
+        script.on(ReconnectFailed(script.attempt, DENIED))
+        delays.append(script.wait())
+        assert script.actions == [Reconnect(script.attempt, ELSEWHERE)]
+    assert delays == pytest.approx([0.25, 0.5, 1.0, 2.0, 4.0, 4.0])
+    assert script.told[-1] == Reconnecting(ELSEWHERE, DENIED)
+    assert script.wait_until(State.CLOSED) + sum(delays) == pytest.approx(60.0)
+    [end] = [action for action in script.actions if isinstance(action, EndSession)]
+    assert isinstance(end.error, MigrationError)
+
+
+def test_try_to_reconnect_that_hangs_is_ended():
+    script = Script(DISPLAY)
+    script.get(SWITCH_HOST)
+    assert script.wait() == pytest.approx(10.0)
+    assert script.actions == [Disconnect(1)]
+    assert script.on(Reconnected(1)) == []
+    script.wait()
+    assert script.actions == [Reconnect(2, ELSEWHERE)]
+
+
+def test_certificate_that_is_wrong_stays_wrong():
+    script = Script(DISPLAY)
+    script.get(SWITCH_HOST)
+    script.on(ReconnectFailed(1, UNTRUSTED))
+    assert isinstance(script.actions[-1], EndSession)
+    assert str(UNTRUSTED) in str(script.actions[-1].error)
+    assert script.state is State.CLOSED
+
+
+def test_lost_source_is_tried_beside_the_target():
+    script = Script(DISPLAY).linked()
+    script.lose(MAIN)
+    assert script.actions[-1] == Reconnect(2, TARGET)
+    script.on(ReconnectFailed(2, UNTRUSTED))
+    assert script.actions[-1] == Reconnect(3, SOURCE)
+    script.on(ReconnectFailed(3, REFUSED))
+    script.wait()
+    assert script.actions == [Reconnect(4, SOURCE)]
+    script.on(ChannelOpened(MAIN))
+    assert script.on(Reconnected(4)) == [Commit(4, SOURCE)]
+
+
+def test_switch_host_meanwhile_leads_on_without_more_time():
+    script = Script(DISPLAY)
+    script.get(SWITCH_HOST)
+    script.now += 30.0
+    script.on(ChannelOpened(MAIN))
+    script.get(SWITCH_HOST)
+    assert script.actions == [Disconnect(1), Reconnect(2, ELSEWHERE)]
+    script.on(ReconnectFailed(2, REFUSED))
+    assert script.wait_until(State.CLOSED) == pytest.approx(30.0)
+
+
+def test_announcement_meanwhile_is_held():
+    script = Script(DISPLAY)
+    script.get(SWITCH_HOST)
+    script.on(ChannelOpened(MAIN))
+    assert script.get(BEGIN) == []
+    assert script.on(Reconnected(1)) == [Commit(1, ELSEWHERE), Link(2, MAIN, TARGET, fresh=True)]
+
+
+def test_announcement_held_for_a_session_that_fails_is_void():
+    script = Script(DISPLAY)
+    script.get(SWITCH_HOST)
+    script.get(BEGIN)
+    script.on(ReconnectFailed(1, REFUSED))
+    script.wait()
+    assert script.on(Reconnected(2)) == [Commit(2, ELSEWHERE)]
+
+
+def test_held_announcement_may_be_called_off():
+    script = Script(DISPLAY)
+    script.get(SWITCH_HOST)
+    script.get(BEGIN)
+    script.get(CANCEL)
+    assert script.on(Reconnected(1)) == [Commit(1, ELSEWHERE)]
+
+
+@pytest.mark.parametrize("message", [END, FLUSHED])
+def test_new_session_that_is_told_to_move_before_it_stands_has_failed(message):
+    script = Script(DISPLAY)
+    script.get(SWITCH_HOST)
+    assert script.get(message) == [Disconnect(1)]
+    script.wait()
+    assert script.actions == [Reconnect(2, ELSEWHERE)]
+
+
+def test_early_linking_works_again_after_a_fallback():
+    script = Script(DISPLAY)
+    script.get(SWITCH_HOST)
+    script.on(ChannelOpened(MAIN))
+    script.on(ChannelOpened(DISPLAY))
+    script.on(Reconnected(1))
+    script.linked()
+    assert script.get(FLUSHED, DISPLAY)[-1] == HoldQueue(2, DISPLAY, flush_mark=True)
+
+
+def test_early_linking_works_again_after_a_connect_error():
+    script = Script(DISPLAY)
+    script.get(BEGIN)
+    script.fail(MAIN, UNTRUSTED)
+    assert script.linked().state is State.LINKED_SEAMLESS
+
+
+def test_ack_of_the_new_attempt_only():
+    script = Script(DISPLAY)
+    script.get(BEGIN_SEAMLESS)
+    script.up(MAIN, DISPLAY)
+    script.get(BEGIN_SEAMLESS)
+    script.up(MAIN, DISPLAY)
+    assert script.target_says(ACK)[-1].attempt == 2
