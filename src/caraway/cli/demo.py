@@ -284,20 +284,21 @@ class Demo:
         from rich.console import Console
         from rich.table import Table
 
-        title = "What the viewer noticed (gap: longest pause between two frames of the guest)"
-        table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1))
+        table = Table(title="What the viewer noticed; times in ms", box=SIMPLE_HEAD, padding=0, collapse_padding=True)
         for heading in ("", "gap", "blank", "keys lost", "stuck", "channels", "session", "VM down"):
-            table.add_column(heading, justify="left" if heading in ("", "session") else "right", no_wrap=True)
+            table.add_column(
+                heading, justify="left" if heading == "" else "right", no_wrap=True, min_width=len(heading) + 1
+            )
         for name, outcome in outcomes.items():
             table.add_row(
                 name,
-                f"{outcome.picture_gap_ms} ms",
-                f"{outcome.blank_ms} ms",
+                str(outcome.picture_gap_ms),
+                str(outcome.blank_ms),
                 f"{outcome.keys_lost} of {outcome.keys_sent}",
                 str(outcome.keys_stuck),
                 outcome.channels_kept,
                 "kept" if outcome.session_kept else "new",
-                "-" if outcome.downtime_ms is None else f"{outcome.downtime_ms} ms",
+                "-" if outcome.downtime_ms is None else str(outcome.downtime_ms),
             )
         Console().print(table)
         self._say(f"pictures and timeline: {self._folder}/")
