@@ -20,7 +20,7 @@ from caraway.migration.actions import (
     Swap,
 )
 from caraway.migration.channels import MAIN
-from caraway.migration.events import ChannelOpened, Closed, ReconnectFailed
+from caraway.migration.events import ChannelOpened, Closed, ReconnectFailed, TargetAlive
 from caraway.migration.states import State
 from caraway.wire.messages.common import Migrate, MigrateData
 from caraway.wire.messages.main import MigrateConnected, MigrateConnectedSeamless, MigrateConnectError
@@ -101,12 +101,17 @@ def test_begin_while_linking_starts_over_and_is_replied_to_once():
     assert sum(isinstance(action, Reply) for action in script.actions) == 1
 
 
+@pytest.mark.parametrize("begin", [BEGIN, BEGIN_SEAMLESS])
 @pytest.mark.parametrize("mode", [SEMI, SEAMLESS])
-def test_begin_while_linked_starts_over_and_is_replied_to_again(mode):
+def test_begin_while_linked_starts_over_and_is_replied_to_again(mode, begin):
     script = linked(mode)
-    script.get(BEGIN)
+    script.get(begin)
     assert script.actions[-2:] == [Drop(1, CURSOR), Link(2, MAIN, TARGET, fresh=True)]
-    assert script.up(MAIN, DISPLAY, INPUTS, CURSOR)[-1] == Reply(2, MigrateConnected())
+    script.up(MAIN, DISPLAY, INPUTS, CURSOR)
+    if begin is BEGIN_SEAMLESS:
+        assert script.target_says(ACK) == [Reply(2, MigrateConnectedSeamless())]
+    else:
+        assert script.actions[-1] == Reply(2, MigrateConnected())
 
 
 def test_begin_while_switching_semi_is_held_until_the_session_has_moved():
@@ -116,10 +121,11 @@ def test_begin_while_switching_semi_is_held_until_the_session_has_moved():
     assert script.state is State.LINKING
 
 
-def test_begin_while_switching_seamless_is_held_until_the_session_has_moved():
+@pytest.mark.parametrize("begin", [BEGIN, BEGIN_SEAMLESS])
+def test_begin_while_switching_seamless_is_held_until_the_session_has_moved(begin):
     script = switching_seamless()
     script.get(STATELESS, MAIN)
-    assert script.get(BEGIN) == []
+    assert script.get(begin) == []
     script.get(STATELESS, CURSOR)
     script.get(STATELESS, INPUTS)
     assert script.get(DATA, DISPLAY)[-2:] == [Commit(1, TARGET), Link(2, MAIN, TARGET, fresh=True)]
@@ -138,6 +144,13 @@ def test_cancel_while_linking_drops_the_attempt_without_a_reply():
     script = linking()
     assert script.get(CANCEL) == [Drop(1, MAIN), Drop(1, DISPLAY), Drop(1, INPUTS), Drop(1, CURSOR)]
     assert script.told[-1] == Cancelled()
+    assert script.state is State.IDLE
+
+
+@pytest.mark.parametrize("mode", [SEMI, SEAMLESS])
+def test_cancel_while_linked_drops_the_links(mode):
+    script = linked(mode)
+    assert script.get(CANCEL) == [Drop(1, MAIN), Drop(1, DISPLAY), Drop(1, INPUTS), Drop(1, CURSOR)]
     assert script.state is State.IDLE
 
 
@@ -368,6 +381,23 @@ def test_new_channel_while_linked_is_linked_too(mode):
     assert script.up(new) == []
 
 
+def test_new_channel_while_switching():
+    new = (CURSOR[0], 1)
+    [close] = switching_semi().on(ChannelOpened(new))
+    assert isinstance(close, CloseChannel)
+    script = switching_seamless()
+    assert script.on(ChannelOpened(new)) == []
+    assert isinstance(script.get(STATELESS, new)[0], CloseChannel)
+
+
+def test_link_that_comes_to_stand_while_switching_serves():
+    script = linked(SEAMLESS)
+    script.fail(CURSOR)
+    script.get(FLUSHED, DISPLAY)
+    script.up(CURSOR)
+    assert script.get(STATELESS, CURSOR) == [Swap(1, CURSOR, None, keep=True)]
+
+
 def test_source_channel_that_ends_takes_its_twin_along():
     error = LinkError("gone")
     script = linking(BEGIN)
@@ -502,7 +532,15 @@ def test_core_target_link_that_ends_while_switching_connects_anew(switching):
     falls_back(script, TARGET)
 
 
+def test_optional_target_link_that_ends_while_its_blob_is_awaited():
+    script = switching_seamless()
+    script.get(FLUSHED, CURSOR)
+    assert [type(action) for action in script.fail(CURSOR)] == [CloseChannel]
+
+
 def test_swapped_channel_that_ends_while_switching():
+    script = switching_semi()
+    assert [type(action) for action in script.lose(CURSOR)] == [Drop, CloseChannel]
     script = switching_seamless()
     script.get(STATELESS, CURSOR)
     assert [type(action) for action in script.lose(CURSOR)] == [CloseChannel]
@@ -515,7 +553,10 @@ def test_swapped_channel_that_ends_while_switching():
 
 
 def test_user_closes():
-    for script in (Script(), linking(), linked(SEMI), linked(SEAMLESS), switching_semi(), switching_seamless()):
+    scripts = [Script(), linking(), linked(SEMI), linked(SEAMLESS), switching_semi(), switching_seamless(), Script()]
+    scripts[-1].get(SWITCH_HOST)
+    for script in scripts:
+        assert script.on(TargetAlive(script.attempt)) == []
         assert script.on(Closed()) == [Disconnect(script.attempt)]
         assert script.state is State.CLOSED
         assert script.machine.deadline is None

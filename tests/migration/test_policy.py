@@ -60,6 +60,8 @@ def test_unannounced_end_of_a_session_that_refuses():
     [
         (["target"], "target", True),
         (["target"], "TARGET", True),
+        (["Target"], "target", True),
+        ("target", "tar", False),
         (["target"], "other", False),
         ([], "target", False),
         (["*.example.org"], "a.example.org", True),

@@ -153,6 +153,31 @@ def test_handshake_after_relinking_has_a_deadline_too():
     assert script.actions[-1] == Reconnect(3, TARGET)
 
 
+def test_main_that_is_lost_twice_is_given_up():
+    for mode in (SEMI, Mode.SEAMLESS):
+        script = Script(DISPLAY).linked(mode)
+        script.fail(MAIN)
+        script.up(MAIN, DISPLAY)
+        if mode is Mode.SEAMLESS:
+            script.target_says(ACK)
+        assert script.fail(MAIN) == [Drop(2, DISPLAY)]
+        script.get(END)
+        assert script.actions[-1] == Reconnect(3, TARGET)
+
+
+@pytest.mark.parametrize("mode", [SEMI, Mode.SEAMLESS])
+def test_relinking_retries_and_ends_in_either_mode(mode):
+    script = Script(DISPLAY).linked(mode)
+    script.fail(MAIN)
+    links = 0
+    while script.machine.deadline is not None:
+        script.wait()
+        links += sum(isinstance(action, Link) for action in script.actions)
+    assert links >= 1
+    script.get(END)
+    assert script.actions[-1] == Reconnect(3, TARGET)
+
+
 def test_relinking_retries_and_ends():
     script = Script(DISPLAY).linked(SEMI)
     script.fail(DISPLAY)
@@ -173,6 +198,26 @@ def test_blob_that_does_not_come():
     assert script.actions[-1] == Reconnect(2, TARGET)
     assert isinstance(script.told[-1], Reconnecting)
     assert isinstance(script.told[-1].error, DeadlineError)
+
+
+def test_blob_is_waited_for_from_its_own_flush():
+    script = Script(DISPLAY, INPUTS).linked()
+    script.get(FLUSHED, DISPLAY)
+    script.now += 1.0
+    script.get(STATELESS, INPUTS)
+    script.on(TargetAlive(1))
+    assert script.wait() == pytest.approx(4.0)
+    assert script.actions == [Drop(1, DISPLAY), HoldInput(1), Disconnect(1), Reconnect(2, TARGET)]
+
+
+def test_optional_blob_is_waited_for_from_its_own_flush():
+    script = Script(DISPLAY, CURSOR).linked()
+    script.get(FLUSHED, CURSOR)
+    script.now += 1.0
+    script.get(STATELESS, DISPLAY)
+    assert script.wait() == pytest.approx(4.0)
+    assert [type(action) for action in script.actions] == [Drop, CloseChannel]
+    assert script.state is State.SWITCHING_SEAMLESS
 
 
 def test_optional_blob_that_does_not_come_costs_only_its_channel():
@@ -243,13 +288,32 @@ def test_input_is_held_at_most_250_ms_after_its_swap():
     assert script.machine.deadline is None
 
 
-def test_input_deadline_survives_the_next_announcement():
+def test_life_seen_while_the_new_session_is_made_counts():
+    script = Script(DISPLAY, INPUTS)
+    script.get(SWITCH_HOST)
+    script.on(TargetAlive(1))
+    assert script.on(Reconnected(1)) == [Commit(1, ELSEWHERE), ReleaseInput(1)]
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_input_deadline_survives_the_next_announcement(mode):
     script = Script(DISPLAY, INPUTS).linked(SEMI)
     script.get(END)
     script.target_says(INIT)
-    script.get(BEGIN)
+    if mode is Mode.SWITCH_HOST:
+        script.get(BEGIN)
+    else:
+        script.linked(mode)
     assert script.wait() == pytest.approx(0.25)
     assert script.actions == [ReleaseInput(2)]
+
+
+def test_input_does_not_wait_for_the_other_channels():
+    script = Script(DISPLAY, INPUTS).linked()
+    script.get(STATELESS, INPUTS)
+    assert script.wait() == pytest.approx(0.25)
+    assert script.actions == [ReleaseInput(1)]
+    assert script.state is State.SWITCHING_SEAMLESS
 
 
 def test_session_without_inputs_releases_in_the_end():
@@ -330,11 +394,12 @@ def test_switch_host_meanwhile_leads_on_without_more_time():
     assert script.wait_until(State.CLOSED) == pytest.approx(30.0)
 
 
-def test_announcement_meanwhile_is_held():
+@pytest.mark.parametrize("begin", [BEGIN, BEGIN_SEAMLESS])
+def test_announcement_meanwhile_is_held(begin):
     script = Script(DISPLAY)
     script.get(SWITCH_HOST)
     script.on(ChannelOpened(MAIN))
-    assert script.get(BEGIN) == []
+    assert script.get(begin) == []
     assert script.on(Reconnected(1)) == [Commit(1, ELSEWHERE), Link(2, MAIN, TARGET, fresh=True)]
 
 
@@ -362,6 +427,16 @@ def test_new_session_that_is_told_to_move_before_it_stands_has_failed(message):
     assert script.get(message) == [Disconnect(1)]
     script.wait()
     assert script.actions == [Reconnect(2, ELSEWHERE)]
+
+
+def test_new_session_that_loses_a_core_channel_has_failed():
+    script = Script(DISPLAY)
+    script.get(SWITCH_HOST)
+    for channel in (MAIN, DISPLAY, CURSOR):
+        script.on(ChannelOpened(channel))
+    assert [type(action) for action in script.lose(CURSOR)] == [CloseChannel]
+    assert script.lose(DISPLAY) == [Disconnect(1)]
+    assert script.state is State.RECONNECTING
 
 
 def test_early_linking_works_again_after_a_fallback():

@@ -45,7 +45,12 @@ class Policy:
 
     offer: Offer = Offer.AUTO
     targets: Collection[str] | None = None
-    """Hosts that a source may name, in lower case; `*.example.org`: all names below that one. None: any."""
+    """Hosts that a source may name; `*.example.org`: all names below that one. None: any."""
+
+    def __post_init__(self) -> None:
+        if self.targets is not None:
+            targets = [self.targets] if isinstance(self.targets, str) else self.targets
+            object.__setattr__(self, "targets", frozenset(target.lower() for target in targets))
 
     def target(self, current: Endpoint, destination: DstInfo) -> Endpoint:
         """Where an announcement leads from the current host: same proxy, CA and credentials.

@@ -49,7 +49,7 @@ WAITS: dict[enum.Enum, frozenset[enum.Enum]] = {
     State.LINKING: frozenset({Wait.INPUT, Wait.HANDSHAKE}),
     State.LINKED_SEMI: frozenset({Wait.INPUT}),
     State.LINKED_SEAMLESS: frozenset({Wait.INPUT, Wait.HANDSHAKE}),
-    State.SWITCHING_SEMI: frozenset({Wait.INPUT, Wait.INIT}),
+    State.SWITCHING_SEMI: frozenset({Wait.INIT}),
     State.SWITCHING_SEAMLESS: frozenset({Wait.INPUT, Wait.REST}),
     State.RECONNECTING: frozenset({Wait.TRY, Wait.RETRY, Wait.GIVE_UP}),
     State.CLOSED: frozenset(),
