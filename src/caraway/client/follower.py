@@ -71,7 +71,7 @@ class Follower:
         self._session = session
         self._credentials = credentials
         self._machine: ClientMigration | None = None
-        self._events: deque[events.Event] = deque()
+        self._events: deque[events.Event | None] = deque()
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
         self._dials: dict[Key, asyncio.Task[None]] = {}
@@ -125,40 +125,35 @@ class Follower:
 
     def feed(self, event: events.Event) -> None:
         """Let the machine decide, and do what it says."""
-        if self._machine is None:
-            return
+        self._turn(event)
+
+    def _turn(self, event: events.Event | None) -> None:
+        """One event, or the deadline; what comes up while it is worked on waits its turn."""
         self._events.append(event)
         if self._busy:
             return
         self._busy = True
+        now = asyncio.get_running_loop().time()
         try:
-            while self._events:
-                self._execute(self._machine.handle(self._events.popleft(), self._now()))
+            while self._events and self._machine is not None:
+                event = self._events.popleft()
+                todo = self._machine.handle_timer(now) if event is None else self._machine.handle(event, now)
+                for action in todo:
+                    log.debug("migration: %r", action)
+                    self._do(action)
         finally:
+            self._events.clear()
             self._busy = False
             self._set_timer()
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
 
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._machine is not None and self._machine.deadline is not None:
-            self._timer = asyncio.get_running_loop().call_at(self._machine.deadline, self._time_is_up)
-
-    def _time_is_up(self) -> None:
-        if self._machine is not None:
-            self._execute(self._machine.handle_timer(self._now()))
-            self._set_timer()
+            self._timer = asyncio.get_running_loop().call_at(self._machine.deadline, self._turn, None)
 
     # what to do
-
-    def _execute(self, todo: list[actions.Action]) -> None:
-        for action in todo:
-            log.debug("migration: %r", action)
-            self._do(action)
 
     def _do(self, action: actions.Action) -> None:
         session = self._session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Literal
@@ -44,6 +45,13 @@ MOTION_ACK = 4
 KEY_INTERVAL = 0.02
 """Seconds between keys of typed text: the keyboard controller of a PC holds 16 bytes, and a guest must empty it."""
 
+UNCERTAIN = 1.0
+"""Seconds before input is held during which the VM may have stood still already: QEMU throws away what comes then, and
+a key whose release is lost is stuck. Releasing a key twice does no harm."""
+
+MAX_LET_GO = 32
+"""Keys that a person releases in that time."""
+
 MAX_HELD = 256
 """Messages kept back while a VM moves; a person presses a handful of keys meanwhile."""
 
@@ -71,8 +79,11 @@ class InputsChannel(Channel):
         self._position: tuple[int, int, int] | None = None
         self._motion = (0, 0)
         self._held: deque[Message] | None = None
+        self._uncertain: list[int] = []
         self._dropped: set[int] = set()
         """KEY_UP numbers of presses for which there was no room."""
+        self._let_go: deque[tuple[float, int]] = deque(maxlen=MAX_LET_GO)
+        """Keys released of late: when, and which."""
 
     def reset(self) -> None:
         self._unacknowledged = 0
@@ -81,11 +92,15 @@ class InputsChannel(Channel):
         """Keep keys and buttons back: neither host has a running VM."""
         if self._held is None:
             self._held = deque()
+            self._uncertain = [key for when, key in self._let_go if when > time.monotonic() - UNCERTAIN]
 
     def release(self) -> None:
-        """Deliver what was kept back, in its order."""
+        """Deliver what was kept back, in its order, behind the releases of which nobody knows whether they arrived."""
         held, self._held = self._held, None
         self._dropped.clear()
+        for key in self._uncertain:
+            if key not in self.pressed:
+                self.send(KeyUp(keyboard.key_up(key)))
         for message in held or ():
             self.send(message)
         self._send_motion()
@@ -132,6 +147,7 @@ class InputsChannel(Channel):
         code = keyboard.scancode(key) if isinstance(key, str) else key
         self.send(KeyUp(keyboard.key_up(code)))
         self.pressed.discard(code)
+        self._let_go.append((time.monotonic(), code))
 
     async def press(self, chord: str) -> None:
         """Press keys together, such as `ctrl+alt+delete`, and release them in the opposite order.

@@ -72,7 +72,6 @@ class MainChannel(Channel):
         self.agent_connected = False
         self.initialised.clear()
         self.listed.clear()
-        self.available.clear()
 
     @property
     def vm_uuid(self) -> UUID | None:

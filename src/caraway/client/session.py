@@ -153,6 +153,7 @@ class Session:
         main = self.main
         connection = await dialer.dial(ChannelType.MAIN, 0, 0, self.capabilities(MainChannel))
         main.attaches, main.arrival = True, attempt
+        main.available.clear()
         main.begin_on(connection)
         self.run(main)
         await self._link_listed(dialer, attempt)
@@ -242,9 +243,7 @@ class Session:
         links = [
             self._link(dialer, key, attempt)
             for key in available
-            if key[0] in _CLASSES
-            and key[0].name.lower() in wanted
-            and (attempt is not None or key not in living)
+            if key[0] in _CLASSES and key[0].name.lower() in wanted and (attempt is not None or key not in living)
         ]
         try:
             async with asyncio.TaskGroup() as group:
