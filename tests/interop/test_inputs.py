@@ -211,11 +211,16 @@ async def test_relative_motion(demo_vm: Qemu) -> None:
         await forget(demo_vm)
         await session.inputs.move_by(5, -7)
         assert await demo_vm.wait_for("@motion") == "@motion 5 -7"
+        # A click on the heels of a burst may be lost: QEMU's mouse queues four packets, then only sums up.
         for _ in range(100):
             await session.inputs.move_by(1, 0)
+        moved = 0
+        while moved < 100:
+            moved += int((await demo_vm.wait_for("@motion")).split()[1])
+        assert moved == 100
         await session.inputs.click()
+        await demo_vm.wait_for("@button 1 down")
         await demo_vm.wait_for("@button 1 up")
-        assert sum(int(line.split()[1]) for line in await said(demo_vm, "@motion")) == 105
         with pytest.raises(PointerModeError, match=r"use move_by\(\)"):
             await session.inputs.move(1, 1)
         await demo_vm.ask("mouse absolute", "@ok")
