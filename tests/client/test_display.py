@@ -1,6 +1,8 @@
 """The display channel, given messages by a server that does as the test says."""
 
 import asyncio
+import contextlib
+import itertools
 import random
 import struct
 from collections.abc import Iterator
@@ -160,9 +162,29 @@ async def test_nothing_is_shown_before_mark() -> None:
 async def test_old_picture_stays_until_the_new_one_is_marked() -> None:
     async with viewed() as view:
         first = await view.show(create(2, 1), fill(0xFF0000, rect(0, 0, 2, 1)), Mark())
-        for message in SurfaceDestroy(0), create(1, 1), fill(0x00FF00, rect(0, 0, 1, 1)):
+        halves = fill(0x00FF00, rect(0, 0, 1, 1)), fill(0x0000FF, rect(0, 1, 1, 1))
+        for message in SurfaceDestroy(0), create(1, 2), *halves:
             assert await view.show(message) == first
-        assert (await view.show(Mark())).rgb == b"\0\xff\0"
+        assert (await view.show(Mark())).rgb == b"\0\xff\0\0\0\xff"
+
+
+async def test_old_picture_stays_until_the_new_one_is_drawn() -> None:
+    async with viewed() as view:
+        first = await view.show(create(2, 1), fill(0xFF0000, rect(0, 0, 2, 1)), Mark())
+        for message in SurfaceDestroy(0), create(1, 2), Mark(), fill(0x00FF00, rect(0, 0, 1, 1)):
+            assert await view.show(message) == first
+        assert (await view.show(fill(0x0000FF, rect(0, 1, 1, 1)))).rgb == b"\0\xff\0\0\0\xff"
+
+
+async def test_picture_that_stays_empty_is_shown_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caraway.client.arrival.QUIET", 0.01)
+    async with viewed() as view:
+        await view.show(create(2, 1), fill(0xFF0000, rect(0, 0, 2, 1)), Mark())
+        await view.show(SurfaceDestroy(0), create(1, 1), Mark())
+        frames = view.display.frames()
+        while (await anext(frames)).rgb != b"\0\0\0":
+            pass
+        await frames.aclose()
 
 
 async def test_screenshot_is_a_copy() -> None:
@@ -413,3 +435,21 @@ async def test_damaged_messages_are_drawn_or_refused(name: str, monkeypatch: pyt
                 refused += 1
     assert drawn > 100
     assert refused > 100
+
+
+async def test_blinking_cursor_is_no_change() -> None:
+    async with viewed() as view:
+        await view.show(create(40, 40), fill(0x202020, rect(0, 0, 40, 40)), Mark())
+        blinking = asyncio.Event()
+
+        async def blink() -> None:
+            for color in itertools.cycle((0xFFFFFF, 0x202020)):
+                await view.show(fill(color, rect(8, 8, 8, 2)))
+                blinking.set()
+
+        task = asyncio.ensure_future(blink())
+        await blinking.wait()
+        await view.display.wait_stable(0.2, timeout=5)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

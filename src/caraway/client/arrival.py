@@ -1,7 +1,8 @@
-"""The picture of a display whose channel begins anew at another host (spec/migration.md 15, D-06).
+"""From one picture of a display to the next: after a change of the guest's mode, and at another host.
 
-A target shows a placeholder and creates its surface several times before the guest's picture is there. Until that is so
-the screen keeps what it shows.
+A server creates the new surface and MARKs it before it is drawn on; the target of a migration shows a placeholder and
+creates its surface several times (spec/migration.md 15, D-06). Until the guest's picture is complete the screen keeps
+what it shows.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from caraway.canvas.region import Box
+from caraway.canvas.region import Box, union
 from caraway.canvas.screen import Screen
 from caraway.canvas.surface import Surface
 
@@ -18,6 +19,9 @@ QUIET = 0.3
 
 PAINTING = 0.04
 """Seconds that the parts of a picture take to come where the first full drawing was of one colour."""
+
+MAX_PIECES = 128
+"""Rectangles of a picture drawn piece by piece that are put together; one of more pieces counts as complete."""
 
 PATIENCE = 3.0
 """Seconds after which a marked picture is shown though it never rests: a guest may have changed its mode and play."""
@@ -30,23 +34,24 @@ def _is_blank(surface: Surface) -> bool:
 
 
 class Arrival:
-    """Decides when the new primary surface replaces the old picture: once it has been drawn in full at the size of the
-    old one, and not in one colour, or has rested.
+    """Decides when a new primary surface replaces the old picture: once drawn in full, and not in one colour, or rested.
 
-    arrived: called when it has.
+    same_size: at the target of a migration only a surface of the old picture's size is taken for the guest's; another
+    one has to rest. arrived: called when it has.
     """
 
-    def __init__(self, screen: Screen, arrived: Callable[[], None]) -> None:
+    def __init__(self, screen: Screen, arrived: Callable[[], None], *, same_size: bool) -> None:
         self._screen = screen
         self._arrived = arrived
-        self._next: Surface | None = None
-        self._marked = self._full = self._was_blank = self._painting = False
+        self._same_size = same_size
         self._due: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
+        self.begin(None)
 
-    def begin(self, surface: Surface) -> None:
-        """A new primary surface."""
+    def begin(self, surface: Surface | None) -> None:
+        """A new primary surface, or None: the last one is gone."""
         self._next = surface
+        self._drawn: list[Box] = []
         self._marked = self._full = self._was_blank = self._painting = False
         self._adopt_after(None)
 
@@ -61,9 +66,13 @@ class Arrival:
 
     def drawn(self, boxes: Sequence[Box]) -> None:
         """The new surface was drawn on."""
-        if self._next is not None:
-            self._full = self._full or self._next.bounds in boxes
-            self._consider()
+        if self._next is None:
+            return
+        if not self._full:
+            self._drawn = union([*self._drawn, *boxes])
+            covered = sum(box.width * box.height for box in self._drawn)
+            self._full = covered == self._next.width * self._next.height or len(self._drawn) > MAX_PIECES
+        self._consider()
 
     def stop(self) -> None:
         """Decide nothing more."""
@@ -75,7 +84,7 @@ class Arrival:
         old, new = self._screen.surface, self._next
         if not self._marked or self._painting or old is None or new is None:
             return
-        if not self._full or old.bounds != new.bounds:
+        if not self._full or (self._same_size and old.bounds != new.bounds):
             self._adopt_after(QUIET)
         elif _is_blank(new):
             self._was_blank = True

@@ -165,9 +165,15 @@ class Channel:
             await self._handle_sub_list(frame.body, frame.sub_list)
         if self.flow.acks.received():
             self.flow.answer(Ack())
-        waiting = self._dispatch(frame.type, frame.body)
-        if waiting is not None:
-            await waiting
+        try:
+            waiting = self._dispatch(frame.type, frame.body)
+            if waiting is not None:
+                await waiting
+        except ProtocolError as error:
+            if str(error).startswith(self.name):
+                raise
+            message = base.messages(self.channel_type, Sender.SERVER)[frame.type]
+            raise type(error)(f"{self.name}: {message.wire_name()}: {error}") from None
         self._set_processed()
 
     def _dispatch(self, type: int, body: Buffer) -> Awaitable[None] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from caraway.canvas import raster
 from caraway.canvas.region import Box
-from caraway.canvas.screen import Screen
+from caraway.canvas.screen import Change, Screen
 from caraway.canvas.source import Brush, Pattern
 from caraway.canvas.surface import Surface
 from caraway.client.arrival import Arrival
@@ -64,6 +64,12 @@ MAX_SURFACE_PIXELS = 1 << 27
 NO_FRAMES_DECODED = 0xFFFFFFFF
 """In a stream report: this client does not decode the stream; the server sends images instead."""
 
+CHARACTER = 16 * 32
+"""Pixels of the largest text cursor that blinks without keeping `wait_stable` waiting."""
+
+MAX_BLINKING = 64
+"""Places where cursors blink."""
+
 READY_DEADLINE = 30.0
 STABLE_DEADLINE = 60.0
 
@@ -96,7 +102,7 @@ class DisplayChannel(Channel):
         if self._arriving is not None:
             self._arriving.stop()
         if self.screen.surface is not None:
-            self._arriving = Arrival(self.screen, self._arrived)
+            self._arriving = Arrival(self.screen, self._arrived, same_size=True)
 
     def _arrived(self) -> None:
         self._arriving = None
@@ -137,15 +143,26 @@ class DisplayChannel(Channel):
                 await self._next_change()
 
     async def wait_stable(self, quiet: float = 0.5, timeout: float = STABLE_DEADLINE) -> None:
-        """Wait until there is a picture and nothing on it has changed for `quiet` seconds. Raises DeadlineError."""
+        """Wait until there is a picture and nothing on it has changed for `quiet` seconds.
+
+        What changes again and again in the same place, no larger than a character, is a blinking text cursor and does
+        not count. Raises DeadlineError.
+        """
+        blinking: set[tuple[Box, ...]] = set()
         async with deadline(timeout, f"{self.name}: {quiet:g} s without a change"):
             await self.ready(timeout)
+            rested = asyncio.get_running_loop().time() + quiet
             while True:
                 try:
-                    async with asyncio.timeout(quiet):
-                        await self._next_change()
+                    async with asyncio.timeout_at(rested):
+                        change = await self._next_change()
                 except TimeoutError:
                     return
+                places = tuple(change.boxes)
+                if places not in blinking:
+                    rested = asyncio.get_running_loop().time() + quiet
+                if all(box.width * box.height <= CHARACTER for box in places) and len(blinking) < MAX_BLINKING:
+                    blinking.add(places)
 
     async def frames(self) -> AsyncGenerator[Screenshot, None]:
         """The picture, and again after each change; changes that come faster than they are taken are merged."""
@@ -157,11 +174,16 @@ class DisplayChannel(Channel):
             shown = self.screen.serial
             yield self.screenshot()
 
-    async def _next_change(self) -> None:
-        changed = asyncio.Event()
-        stop = self.screen.listen(lambda change: changed.set())
+    async def _next_change(self) -> Change:
+        changes: asyncio.Queue[Change] = asyncio.Queue(1)
+
+        def take(change: Change) -> None:
+            if changes.empty():
+                changes.put_nowait(change)
+
+        stop = self.screen.listen(take)
         try:
-            await self.until(changed.wait())
+            return await self.until(changes.get())
         finally:
             stop()
 
@@ -182,6 +204,8 @@ class DisplayChannel(Channel):
         surface = Surface(message.width, message.height, message.format)
         self._surfaces[message.surface_id] = surface
         if message.surface_id == PRIMARY or message.flags & SurfaceFlags.PRIMARY:
+            if self._arriving is None and self.screen.surface is not None:
+                self._arriving = Arrival(self.screen, self._arrived, same_size=False)
             self.screen.begin(surface)
             if self._arriving is not None:
                 self._arriving.begin(surface)
@@ -191,6 +215,8 @@ class DisplayChannel(Channel):
         self._surfaces.pop(message.surface_id, None)
         if message.surface_id == PRIMARY:
             self.screen.lost()
+            if self._arriving is not None:
+                self._arriving.begin(None)
 
     @handles(Mark)
     def _mark(self, message: Mark) -> None:
