@@ -34,7 +34,7 @@ def _is_blank(surface: Surface) -> bool:
 
 
 class Arrival:
-    """Decides when a new primary surface replaces the old picture: once drawn in full, and not in one colour, or rested.
+    """Decides when a new primary surface replaces the old picture: once drawn in full and not in one colour, or rested.
 
     same_size: at the target of a migration only a surface of the old picture's size is taken for the guest's; another
     one has to rest. arrived: called when it has.
