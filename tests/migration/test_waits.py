@@ -17,6 +17,7 @@ from caraway.migration.actions import (
     Reconnect,
     ReleaseInput,
     Reply,
+    Swap,
 )
 from caraway.migration.channels import MAIN
 from caraway.migration.events import ChannelOpened, Reconnected, ReconnectFailed, TargetAlive
@@ -24,7 +25,7 @@ from caraway.migration.states import State
 from caraway.wire.constants import LinkErrorCode
 from caraway.wire.link import LinkRefusedError
 from caraway.wire.messages.common import Migrate, MigrateData
-from caraway.wire.messages.main import MigrateConnected, MigrateConnectError
+from caraway.wire.messages.main import MigrateBegin, MigrateConnected, MigrateConnectError
 from support.migration_world import (
     ACK,
     BEGIN,
@@ -37,6 +38,7 @@ from support.migration_world import (
     INIT,
     INPUTS,
     REFUSED,
+    SEMI_ONLY,
     SOURCE,
     SWITCH_HOST,
     UNTRUSTED,
@@ -163,6 +165,14 @@ def test_main_that_is_lost_twice_is_given_up():
         assert script.fail(MAIN) == [Drop(2, DISPLAY)]
         script.get(END)
         assert script.actions[-1] == Reconnect(3, TARGET)
+
+
+def test_links_made_again_at_a_target_that_can_do_less():
+    script = Script(DISPLAY).linked()
+    script.fail(MAIN)
+    assert script.up(MAIN, capabilities=SEMI_ONLY) == [Drop(2, MAIN)]
+    script.get(FLUSHED, DISPLAY)
+    assert script.actions[-1] == Reconnect(3, TARGET)
 
 
 @pytest.mark.parametrize("mode", [SEMI, Mode.SEAMLESS])
@@ -295,6 +305,32 @@ def test_life_seen_while_the_new_session_is_made_counts():
     assert script.on(Reconnected(1)) == [Commit(1, ELSEWHERE), ReleaseInput(1)]
 
 
+def test_life_seen_in_a_try_that_failed_does_not_count():
+    script = Script(DISPLAY, INPUTS)
+    script.get(SWITCH_HOST)
+    script.on(TargetAlive(1))
+    script.on(ReconnectFailed(1, REFUSED))
+    script.wait()
+    assert script.on(Reconnected(2)) == [Commit(2, ELSEWHERE)]
+
+
+def test_life_and_deadline_of_the_last_move_do_not_count_for_the_next():
+    script = Script(DISPLAY, INPUTS).linked()
+    for channel in (DISPLAY, INPUTS, MAIN):
+        script.get(STATELESS, channel)
+    script.linked()
+    script.get(FLUSHED, INPUTS)
+    assert script.wait() == pytest.approx(5.0)
+
+    script = Script(DISPLAY, INPUTS).linked()
+    for channel in (DISPLAY, INPUTS, MAIN):
+        script.get(STATELESS, channel)
+    assert script.on(TargetAlive(1)) == [ReleaseInput(1)]
+    script.linked()
+    assert [type(action) for action in script.get(STATELESS, INPUTS)] == [HoldInput, Swap]
+    assert script.wait() == pytest.approx(0.25)
+
+
 @pytest.mark.parametrize("mode", Mode)
 def test_input_deadline_survives_the_next_announcement(mode):
     script = Script(DISPLAY, INPUTS).linked(SEMI)
@@ -381,6 +417,42 @@ def test_lost_source_is_tried_beside_the_target():
     assert script.actions == [Reconnect(4, SOURCE)]
     script.on(ChannelOpened(MAIN))
     assert script.on(Reconnected(4)) == [Commit(4, SOURCE)]
+
+
+def test_after_a_return_to_the_source_the_target_is_forgotten():
+    script = Script(DISPLAY).linked()
+    script.lose(MAIN)
+    script.on(ReconnectFailed(2, REFUSED))
+    script.on(Reconnected(3))
+    script.get(END)
+    assert script.actions[-1] == Reconnect(4, SOURCE)
+
+
+def test_target_that_is_the_source_is_tried_once_a_round():
+    script = Script(DISPLAY)
+    script.get(MigrateBegin(5900, 0, "source", None))
+    script.lose(MAIN)
+    script.on(ReconnectFailed(2, REFUSED))
+    assert script.wait() == pytest.approx(0.25)
+    assert script.actions == [Reconnect(3, SOURCE)]
+
+
+def test_failure_counts_once():
+    script = Script(DISPLAY)
+    script.get(SWITCH_HOST)
+    script.on(ReconnectFailed(1, REFUSED))
+    assert script.on(ReconnectFailed(1, REFUSED)) == []
+    assert script.on(Reconnected(1)) == []
+    assert script.wait() == pytest.approx(0.25)
+
+
+def test_switch_host_between_tries_leaves_one_try():
+    script = Script(DISPLAY)
+    script.get(SWITCH_HOST)
+    script.on(ReconnectFailed(1, REFUSED))
+    script.get(SWITCH_HOST)
+    assert script.actions[-1] == Reconnect(2, ELSEWHERE)
+    assert script.wait() == pytest.approx(10.0)
 
 
 def test_switch_host_meanwhile_leads_on_without_more_time():

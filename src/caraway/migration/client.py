@@ -77,7 +77,6 @@ class ClientMigration(FallingBack):
                 return Elapsed(cast(Wait, wait))
         for handover in self.channels.values():
             if handover.due is not None and handover.due <= now:
-                handover.due = None
                 return ChannelDue(handover.channel)
         return None
 
