@@ -271,6 +271,15 @@ def test_usage_errors(arguments: list[str], text: str) -> None:
     assert text in ended.err
 
 
+def test_vv_file_stays_if_there_is_nothing_to_do_with_it(tmp_path: Path) -> None:
+    file = tmp_path / "once.vv"
+    file.write_text("[virt-viewer]\ntype=spice\nhost=h\nport=1\ndelete-this-file=1\n")
+    for arguments in (["type", str(file), "é"], ["key", str(file), "ctrl+zzzz"]):
+        ended = invoke(*arguments)
+        assert ended.code == 2
+        assert file.exists()
+
+
 def test_version() -> None:
     assert invoke("--version").out.startswith("caraway, version ")
 

@@ -20,6 +20,10 @@ def command(server: Server, text: str, enter: bool, interval: float, as_json: bo
 
 
 async def _type(server: Server, text: str, interval: float) -> dict[str, Any]:
+    from caraway.client import keyboard
+
+    # A `.vv` file may vanish once it is read: not for a text that cannot be typed.
+    keyboard.strokes(text)
     async with server.connect(channels=["inputs"]) as session:
         await session.inputs.type(text, interval=interval)
     return {"typed": len(text)}
