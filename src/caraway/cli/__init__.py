@@ -7,9 +7,8 @@ import importlib
 
 import click
 
-gc.set_threshold(
-    20_000
-)  # a start makes many objects that stay; looking through them again and again takes a tenth of it
+# A start makes many objects that stay; looking through them again and again takes a tenth of it.
+gc.set_threshold(20_000)
 
 COMMANDS = {
     "demo": "See it work: a VM of our own, its screen, keys and clicks.",
