@@ -254,7 +254,6 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
 
 _QUIET = frozenset({State.IDLE, State.RECONNECTING, State.CLOSED})
 _AT_WORK = frozenset(State) - _QUIET
-
 IGNORED: dict[object, frozenset[State]] = {
     Closed: frozenset({State.CLOSED}),
     TargetAlive: frozenset({State.CLOSED}),
