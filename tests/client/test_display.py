@@ -23,7 +23,7 @@ from caraway.wire.capabilities import Capabilities
 from caraway.wire.capture import load
 from caraway.wire.constants import ChannelType, Sender
 from caraway.wire.messages.base import Message
-from caraway.wire.messages.common import Ping, Pong
+from caraway.wire.messages.common import ClientMigrateData, Ping, Pong
 from caraway.wire.messages.display import (
     DisplayCapability,
     Head,
@@ -140,6 +140,15 @@ async def test_asks_for_what_it_decodes() -> None:
         assert isinstance(await display.receive(), Init)
         display.send(Ping(1, 0, b""))
         assert isinstance(await display.receive(), Pong)
+
+
+async def test_asks_the_target_of_a_seamless_migration_again() -> None:
+    """It has the channel's state from the source, but not what the client wished for."""
+    async with viewed() as view, viewed() as target:
+        await target.server.expect(PreferredCompression)
+        view.display.continue_on(target.display.connection, ClientMigrateData(b"state"))
+        assert await target.server.receive() == ClientMigrateData(b"state")
+        assert await target.server.receive() == PreferredCompression(ImageCompression.LZ)
 
 
 async def test_nothing_is_shown_before_mark() -> None:

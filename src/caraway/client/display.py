@@ -17,11 +17,12 @@ from caraway.client.arrival import Arrival
 from caraway.client.channel import Channel, handles
 from caraway.client.connection import Connection
 from caraway.client.deadline import deadline
-from caraway.client.images import INLINE_PIXELS, ImageDecoder
+from caraway.client.images import ImageDecoder
 from caraway.client.screenshot import Screenshot
 from caraway.errors import CarawayError, LinkError, ProtocolError
 from caraway.wire.capabilities import Capabilities
 from caraway.wire.constants import ChannelType
+from caraway.wire.messages.base import Message
 from caraway.wire.messages.display import (
     DisplayCapability,
     ImageCompression,
@@ -64,6 +65,9 @@ MAX_SURFACE_PIXELS = 1 << 27
 NO_FRAMES_DECODED = 0xFFFFFFFF
 """In a stream report: this client does not decode the stream; the server sends images instead."""
 
+INLINE_PIXELS = 1 << 14
+"""Pixels up to which a scaled or masked drawing is done at once; a larger one in a worker."""
+
 CHARACTER = 16 * 32
 """Pixels of the largest text cursor that blinks without keeping `wait_stable` waiting."""
 
@@ -75,7 +79,7 @@ STABLE_DEADLINE = 60.0
 
 
 def _is_slow(message: DrawCopy | DrawBlend | DrawOpaque) -> bool:
-    """Whether a drawing takes so long that the loop should not wait for it: large, and scaled or masked."""
+    """Whether a drawing takes so long that the loop should not wait for it."""
     box, area = message.box, message.src_area
     scaled = (box.width, box.height) != (area.width, area.height)
     return (scaled or message.mask.bitmap is not None) and box.width * box.height > INLINE_PIXELS
@@ -116,6 +120,14 @@ class DisplayChannel(Channel):
     def start(self) -> None:
         """Ask for images that this client decodes: no pixmap cache, no GLZ window, LZ."""
         self.send(Init(1, 0, 1, 0))
+        self._ask_for_lz()
+
+    def continue_on(self, connection: Connection, first: Message | None) -> None:
+        """Go on at the target, which has all of the channel's state but this wish."""
+        super().continue_on(connection, first)
+        self._ask_for_lz()
+
+    def _ask_for_lz(self) -> None:
         machine = self.connection.machine
         if machine is not None and DisplayCapability.PREF_COMPRESSION in machine.server_channel:
             self.send(PreferredCompression(ImageCompression.LZ))

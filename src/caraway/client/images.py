@@ -24,8 +24,11 @@ from caraway.wire.messages.images import (
 PALETTE_CACHE_SIZE = 128
 """Palettes that a server keeps at its client at once."""
 
-INLINE_PIXELS = 1 << 14
-"""Pixels up to which an image is decoded at once; a larger one is decoded in a worker, so that the loop goes on."""
+INLINE_PIXELS = 1 << 17
+INLINE_BYTES = 8 << 10
+"""Pixels and payload up to which an image is decoded at once, in 2 ms at most. A full redraw comes in many pieces of
+that size; for each of them the way to a worker and back takes longer. A larger one is decoded there, so that the loop
+goes on."""
 
 
 class ImageDecoder:
@@ -85,7 +88,7 @@ class ImageDecoder:
         def decode() -> Bitmap:
             return lz.decode(data, palette, palette_format=target.pixel_format, max_pixels=image.width * image.height)
 
-        if image.width * image.height <= INLINE_PIXELS:
+        if len(data) <= INLINE_BYTES and image.width * image.height <= INLINE_PIXELS:
             return decode()
         return await asyncio.to_thread(decode)
 
