@@ -105,6 +105,7 @@ class ClientMigration(FallingBack):
 _M = ClientMigration
 
 TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
+    # no migration, or none that was announced
     (State.IDLE, MigrateBegin): [Edge(_M._announce, State.LINKING)],
     (State.IDLE, MigrateBeginSeamless): [Edge(_M._announce, State.LINKING)],
     (State.IDLE, MigrateCancel): [Edge(_M._forget_destination, State.IDLE)],
@@ -114,6 +115,7 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
     (State.IDLE, ChannelOpened): [Edge(_M._add, State.IDLE)],
     (State.IDLE, ChannelLost): [Edge(_M._end, State.CLOSED, when=_M._of_main), Edge(_M._close, State.IDLE)],
     (State.IDLE, Always): [Edge(_M._announce_held, State.LINKING, when=_M._has_held_announcement)],
+    # the target's links are being made
     (State.LINKING, MigrateBegin): [Edge(_M._announce, State.LINKING)],
     (State.LINKING, MigrateBeginSeamless): [Edge(_M._announce, State.LINKING)],
     (State.LINKING, MigrateCancel): [Edge(_M._cancel, State.IDLE)],
@@ -139,6 +141,7 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
         Edge(_M._answer, State.LINKED_SEAMLESS, when=_M._linked_seamless),
         Edge(_M._answer, State.LINKED_SEMI, when=_M._linked),
     ],
+    # the source waits for the VM to move, and will say MIGRATE_END
     (State.LINKED_SEMI, MigrateBegin): [Edge(_M._announce, State.LINKING)],
     (State.LINKED_SEMI, MigrateBeginSeamless): [Edge(_M._announce, State.LINKING)],
     (State.LINKED_SEMI, MigrateCancel): [Edge(_M._cancel, State.IDLE)],
@@ -160,6 +163,7 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
         Edge(_M._link_failed, State.LINKED_SEMI),
     ],
     (State.LINKED_SEMI, ChannelDue): [Edge(_M._channel_due, State.LINKED_SEMI)],
+    # the source waits for the VM to move, and will say MIGRATE on every channel
     (State.LINKED_SEAMLESS, MigrateBegin): [Edge(_M._announce, State.LINKING)],
     (State.LINKED_SEAMLESS, MigrateBeginSeamless): [Edge(_M._announce, State.LINKING)],
     (State.LINKED_SEAMLESS, MigrateCancel): [Edge(_M._cancel, State.IDLE)],
@@ -184,6 +188,7 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
     (State.LINKED_SEAMLESS, MigrateDstSeamlessAck): [Edge(_M._agree, State.LINKED_SEAMLESS)],
     (State.LINKED_SEAMLESS, MigrateDstSeamlessNack): [Edge(_M._break_promise, State.LINKED_SEAMLESS)],
     (State.LINKED_SEAMLESS, Wait.HANDSHAKE): [Edge(_M._handshake_failed, State.LINKED_SEAMLESS)],
+    # all but main have no connection until the target's INIT
     (State.SWITCHING_SEMI, MigrateBegin): [Edge(_M._hold_announcement, State.SWITCHING_SEMI)],
     (State.SWITCHING_SEMI, MigrateBeginSeamless): [Edge(_M._hold_announcement, State.SWITCHING_SEMI)],
     (State.SWITCHING_SEMI, MigrateCancel): [Edge(_M._forget_held, State.SWITCHING_SEMI)],
@@ -201,6 +206,7 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
     ],
     (State.SWITCHING_SEMI, Init): [Edge(_M._finish_semi, State.IDLE)],
     (State.SWITCHING_SEMI, Wait.INIT): [Edge(_M._fall_back, State.RECONNECTING)],
+    # every channel moves at its own time
     (State.SWITCHING_SEAMLESS, MigrateBegin): [Edge(_M._hold_announcement, State.SWITCHING_SEAMLESS)],
     (State.SWITCHING_SEAMLESS, MigrateBeginSeamless): [Edge(_M._hold_announcement, State.SWITCHING_SEAMLESS)],
     (State.SWITCHING_SEAMLESS, MigrateCancel): [Edge(_M._forget_held, State.SWITCHING_SEAMLESS)],
@@ -230,6 +236,7 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
         Edge(_M._fall_back, State.RECONNECTING, when=_M._core_link_missing),
         Edge(_M._finish_seamless, State.IDLE, when=_M._all_swapped),
     ],
+    # hosts are tried in turn
     (State.RECONNECTING, MigrateBegin): [Edge(_M._hold_announcement, State.RECONNECTING)],
     (State.RECONNECTING, MigrateBeginSeamless): [Edge(_M._hold_announcement, State.RECONNECTING)],
     (State.RECONNECTING, MigrateCancel): [Edge(_M._forget_held, State.RECONNECTING)],
@@ -247,6 +254,7 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
     (State.RECONNECTING, Wait.RETRY): [Edge(_M._retry, State.RECONNECTING)],
     (State.RECONNECTING, Wait.GIVE_UP): [Edge(_M._give_up, State.CLOSED)],
     (State.RECONNECTING, Always): [Edge(_M._give_up, State.CLOSED, when=_M._no_host_left)],
+    # wherever the session is
     **{(state, Closed): [Edge(_M._close_all, State.CLOSED)] for state in State if state is not State.CLOSED},
     **{(state, TargetAlive): [Edge(_M._see_life, state)] for state in State if state is not State.CLOSED},
     **{(state, Wait.INPUT): [Edge(_M._input_deadline, state)] for state in State if Wait.INPUT in WAITS[state]},
@@ -254,6 +262,7 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
 
 _QUIET = frozenset({State.IDLE, State.RECONNECTING, State.CLOSED})
 _AT_WORK = frozenset(State) - _QUIET
+
 IGNORED: dict[object, frozenset[State]] = {
     Closed: frozenset({State.CLOSED}),
     TargetAlive: frozenset({State.CLOSED}),
