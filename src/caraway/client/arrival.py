@@ -24,7 +24,7 @@ MAX_PIECES = 128
 """Rectangles of a picture drawn piece by piece that are put together; one of more pieces counts as complete."""
 
 PATIENCE = 3.0
-"""Seconds after which a marked picture is shown though it never rests: a guest may have changed its mode and play."""
+"""Seconds after which a picture is shown though it never rests: a guest may have changed its mode and play."""
 
 
 def _is_blank(surface: Surface) -> bool:
@@ -52,6 +52,7 @@ class Arrival:
         """A new primary surface, or None: the last one is gone."""
         self._next = surface
         self._drawn: list[Box] = []
+        self._drawings = 0
         self._marked = self._full = self._was_blank = self._painting = False
         self._adopt_after(None)
 
@@ -60,14 +61,13 @@ class Arrival:
         if self._next is None:
             return
         self._marked = True
-        if self._patience is None:
-            self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._adopt)
         self._consider()
 
     def drawn(self, boxes: Sequence[Box]) -> None:
         """The new surface was drawn on."""
         if self._next is None:
             return
+        self._drawings += 1
         if not self._full:
             self._drawn = union([*self._drawn, *boxes])
             covered = sum(box.width * box.height for box in self._drawn)
@@ -80,10 +80,21 @@ class Arrival:
         if self._patience is not None:
             self._patience.cancel()
 
+    def _may_show(self, old: Surface, new: Surface) -> bool:
+        """Whether the guest's picture may be on the new surface.
+
+        The target of a paused VM has an empty one until the VM runs: never drawn on, or once in one colour (D-07).
+        """
+        if not self._marked or not self._same_size:
+            return self._marked
+        return self._drawings > 1 or (self._drawings == 1 and (new.data == old.data or not _is_blank(new)))
+
     def _consider(self) -> None:
         old, new = self._screen.surface, self._next
-        if not self._marked or self._painting or old is None or new is None:
+        if self._painting or old is None or new is None or not self._may_show(old, new):
             return
+        if self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._lose_patience)
         if not self._full or (self._same_size and old.bounds != new.bounds):
             self._adopt_after(QUIET)
         elif _is_blank(new):
@@ -95,8 +106,13 @@ class Arrival:
         else:
             self._adopt()
 
+    def _lose_patience(self) -> None:
+        self._patience = None
+        self._adopt()
+
     def _adopt(self) -> None:
-        if self._next is not None and self._marked:
+        old, new = self._screen.surface, self._next
+        if old is not None and new is not None and self._may_show(old, new):
             self.stop()
             self._screen.mark()
             self._arrived()
