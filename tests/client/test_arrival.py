@@ -74,6 +74,32 @@ async def test_full_drawing_replaces_the_picture_at_once() -> None:
     assert arriving.arrived.is_set()
 
 
+async def test_parts_on_an_empty_surface_replace_it_once_they_cover_it() -> None:
+    arriving = Arriving()
+    arriving.screen.begin(arriving.surface)
+    arriving.arrival.begin(arriving.surface)
+    arriving.draw(bytes(8), WHOLE)
+    arriving.arrival.mark()
+    arriving.draw(b"\7\7\7\0", LEFT)
+    assert not arriving.arrived.is_set()
+    arriving.draw(b"\1\1\1\0", RIGHT)
+    assert arriving.arrived.is_set()
+
+
+async def test_part_on_an_empty_surface_is_shown_though_the_guest_goes_on_drawing_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("caraway.client.arrival.PATIENCE", 60.0)
+    arriving = Arriving()
+    arriving.begin()
+    arriving.draw(bytes(8), WHOLE)
+    async with asyncio.timeout(10):
+        while not arriving.arrived.is_set():
+            arriving.draw(b"\7\7\7\0", LEFT)
+            await asyncio.sleep(0)
+    assert arriving.screen.surface is arriving.surface
+
+
 async def test_what_is_never_drawn_on_never_replaces_it() -> None:
     arriving = Arriving()
     arriving.begin()

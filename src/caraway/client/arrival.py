@@ -18,7 +18,8 @@ QUIET = 0.3
 """Seconds without a drawing after which a marked picture counts as the guest's, whatever its size."""
 
 PAINTING = 0.04
-"""Seconds that the parts of a picture take to come where the first full drawing was of one colour."""
+"""Seconds without a new part after which a picture on a surface of one colour counts as complete: QEMU leaves out what
+has that colour."""
 
 MAX_PIECES = 128
 """Rectangles of a picture drawn piece by piece that are put together; one of more pieces counts as complete."""
@@ -31,6 +32,10 @@ def _is_blank(surface: Surface) -> bool:
     """Whether all pixels are the same: what a surface looks like before the guest's picture is on it."""
     pixel = surface.data[: surface.pixel_bytes]
     return surface.data == pixel * (surface.width * surface.height)
+
+
+def _area(boxes: Sequence[Box]) -> int:
+    return sum(box.width * box.height for box in boxes)
 
 
 class Arrival:
@@ -51,9 +56,10 @@ class Arrival:
     def begin(self, surface: Surface | None) -> None:
         """A new primary surface, or None: the last one is gone."""
         self._next = surface
-        self._drawn: list[Box] = []
+        self._parts: list[Box] = []
+        """Where the picture was drawn since the surface was last of one colour."""
         self._drawings = 0
-        self._marked = self._full = self._was_blank = self._painting = False
+        self._marked = self._full = self._was_blank = self._has_colours = False
         self._adopt_after(None)
 
     def mark(self) -> None:
@@ -68,11 +74,15 @@ class Arrival:
         if self._next is None:
             return
         self._drawings += 1
-        if not self._full:
-            self._drawn = union([*self._drawn, *boxes])
-            covered = sum(box.width * box.height for box in self._drawn)
-            self._full = covered == self._next.width * self._next.height or len(self._drawn) > MAX_PIECES
-        self._consider()
+        if self._next.bounds in boxes:
+            self._parts, self._full, self._has_colours = [], False, False
+        self._has_colours = self._has_colours or not _is_blank(self._next)
+        self._was_blank = self._was_blank or not self._has_colours
+        before = _area(self._parts)
+        if self._has_colours and not self._full:
+            self._parts = union([*self._parts, *boxes])
+            self._full = _area(self._parts) == _area([self._next.bounds]) or len(self._parts) > MAX_PIECES
+        self._consider(is_more=_area(self._parts) > before)
 
     def stop(self) -> None:
         """Decide nothing more."""
@@ -89,22 +99,20 @@ class Arrival:
             return self._marked
         return self._drawings > 1 or (self._drawings == 1 and (new.data == old.data or not _is_blank(new)))
 
-    def _consider(self) -> None:
+    def _consider(self, *, is_more: bool = True) -> None:
         old, new = self._screen.surface, self._next
-        if self._painting or old is None or new is None or not self._may_show(old, new):
+        if old is None or new is None or not self._may_show(old, new):
             return
         if self._patience is None:
             self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._lose_patience)
-        if not self._full or (self._same_size and old.bounds != new.bounds):
+        if (self._same_size and old.bounds != new.bounds) or not self._has_colours:
             self._adopt_after(QUIET)
-        elif _is_blank(new):
-            self._was_blank = True
-            self._adopt_after(QUIET)
-        elif self._was_blank:
-            self._painting = True
-            self._adopt_after(PAINTING)
-        else:
+        elif self._full:
             self._adopt()
+        elif not self._was_blank:
+            self._adopt_after(QUIET)
+        elif is_more:
+            self._adopt_after(PAINTING)
 
     def _lose_patience(self) -> None:
         self._patience = None
