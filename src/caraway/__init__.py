@@ -12,6 +12,7 @@ from caraway.errors import (
     EndpointError,
     LinkError,
     MigrationError,
+    PointerModeError,
     ProtocolError,
     TlsError,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "KeyNameError",
     "LinkError",
     "MigrationError",
+    "PointerModeError",
     "ProtocolError",
     "Screenshot",
     "Session",

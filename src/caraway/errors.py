@@ -50,6 +50,10 @@ class MigrationError(CarawayError):
     exit_code = 7
 
 
+class PointerModeError(CarawayError):
+    """The guest's pointer is absolute where motion was sent, or relative where a position was."""
+
+
 class DeadlineError(CarawayError, TimeoutError):
     """Something did not happen in time."""
 

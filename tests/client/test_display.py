@@ -301,7 +301,7 @@ async def test_surfaces_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> N
     async with viewed() as view:
         await view.show(create(10, 10), Mark(), create(10, 10, 1), create(10, 10, 2))
         await view.show(create(5, 5, 2), SurfaceDestroy(1), create(10, 10, 3))
-        assert "surfaces of 301 pixels, limit 300" in str(await view.fails(create(76, 1, 4)))
+        assert "4 surfaces of 301 pixels, limits 10000 and 300" in str(await view.fails(create(76, 1, 4)))
 
 
 async def test_unknown_surface_may_be_destroyed() -> None:

@@ -74,7 +74,7 @@ def test_chords(text: str, keys: list[str]) -> None:
     assert chord(text) == [KEYS[key] for key in keys]
 
 
-@pytest.mark.parametrize("text", ["", "ctrl+", "+a", "ctrl++alt", "ctrl+alt+delte", " "])
+@pytest.mark.parametrize("text", ["", "ctrl+", "+a", "ctrl++alt", "ctrl+alt+delte", "ctrl+!", "ctrl-alt"])
 def test_chords_that_are_none(text: str) -> None:
     with pytest.raises(KeyNameError):
         chord(text)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import struct
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -95,11 +94,15 @@ class Channel:
         self._life = Lifetime()
         self.processed_serial = 0
         self._processed = asyncio.Event()
+        self._turn_ends = 0.0
 
     @property
     def silence_limit(self) -> float | None:
         """Seconds without a byte after which the server counts as gone; None: it may be silent for ever."""
         return None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}{f': {self.error}' if self.error else ''}>"
 
     def start(self) -> None:
         """Send what belongs to a start."""
@@ -116,6 +119,7 @@ class Channel:
         """Begin anew with another connection."""
         self.reset()
         self.connection = connection
+        self.flow.drop()
         self.flow = ChannelFlow(connection)
         self.processed_serial = 0
         if first is not None:
@@ -140,11 +144,9 @@ class Channel:
         """Take messages from the connection of now, until it ends or this channel leaves it. Raises what ended it."""
         connection = self.connection
         while self._uses(connection):
-            pause_at = time.monotonic() + TURN
-            while self._uses(connection) and (frame := connection.next_frame()) is not None:
-                if time.monotonic() > pause_at:
-                    await asyncio.sleep(0)
-                    pause_at = time.monotonic() + TURN
+            self._turn_ends = time.monotonic() + TURN
+            while self._uses(connection) and (frame := self._next_frame(connection)) is not None:
+                await self._turn()
                 await self._take(frame)
             if not self._uses(connection):
                 return
@@ -154,6 +156,18 @@ class Channel:
             else:
                 async with deadline(limit, f"{connection.peer}: a sign of life"):
                     await connection.readable()
+
+    def _next_frame(self, connection: Connection) -> Frame | None:
+        try:
+            return connection.next_frame()
+        except ProtocolError as error:
+            raise ProtocolError(f"{self.name}: {error}") from None
+
+    async def _turn(self) -> None:
+        """Let others have their turn, if this channel has had its."""
+        if time.monotonic() > self._turn_ends:
+            await asyncio.sleep(0)
+            self._turn_ends = time.monotonic() + TURN
 
     def _uses(self, connection: Connection) -> bool:
         return self.connection is connection and not self.halted
@@ -187,15 +201,15 @@ class Channel:
 
     async def _handle_sub_list(self, body: Buffer, offset: int) -> None:
         try:
-            messages = unpack_sub_list(body, offset)
-        except (LayoutError, struct.error) as error:
+            for type, data in unpack_sub_list(body, offset):
+                if type == List.id:
+                    raise ProtocolError(f"{self.name}: a LIST inside a list")
+                waiting = self._dispatch(type, data)
+                if waiting is not None:
+                    await waiting
+                await self._turn()
+        except LayoutError as error:
             raise ProtocolError(f"{self.name}: sub-messages {error}") from None
-        for type, data in messages:
-            if type == List.id:
-                raise ProtocolError(f"{self.name}: a LIST inside a list")
-            waiting = self._dispatch(type, data)
-            if waiting is not None:
-                await waiting
 
     def _set_processed(self) -> None:
         self.processed_serial = self.flow.received_serial
@@ -262,7 +276,7 @@ class Channel:
     @handles(Notify)
     def _notify(self, message: Notify) -> None:
         level = logging.WARNING if message.severity == Severity.ERROR else logging.INFO
-        log.log(level, "%s: the server says: %s", self.name, message.message)
+        log.log(level, "%s: the server says: %.200r", self.name, message.message)
 
     @handles(Disconnecting)
     def _disconnecting(self, message: Disconnecting) -> None:

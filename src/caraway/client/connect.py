@@ -13,6 +13,7 @@ from caraway.client.deadline import deadline
 from caraway.client.dial import Dialer
 from caraway.client.session import CHANNELS, Session, preload
 from caraway.endpoint import Credentials, Endpoint, endpoint_password
+from caraway.errors import AuthError
 from caraway.migration.offer import Offer, Policy
 
 CONNECT_DEADLINE = 10.0
@@ -24,7 +25,7 @@ def connect(
     *,
     password: str | None = None,
     credentials: Credentials | None = None,
-    ca_file: str | None = None,
+    ca_file: str | os.PathLike[str] | None = None,
     host_subject: str | None = None,
     channels: Iterable[Literal["display", "inputs", "cursor"]] = ("display", "inputs", "cursor"),
     mouse_mode: Literal["client", "server"] = "client",
@@ -37,8 +38,9 @@ def connect(
         async with caraway.connect("spice://host:5900") as session:
             await session.display.ready()
 
-    server: connection URI, path of a `.vv` file, or Endpoint.
-    password, ca_file, host_subject: replace what the endpoint says. credentials: asked for the password instead.
+    server: connection URI, path of a `.vv` file, or Endpoint. A file that says `delete-this-file=1` is removed at once.
+    password, ca_file, host_subject: replace what the endpoint says; with one of the latter two TLS is a must.
+    credentials: an async function, asked for the password instead.
     channels: which to link besides main. mouse_mode: "client" sends positions where the guest can take them.
     migration: how the session follows a VM that moves: the best way that both hosts can, no better than the one named,
     or not at all. migration_targets: the only hosts that a server may send the session to, as it names them;
@@ -46,11 +48,16 @@ def connect(
     timeout: seconds until all are linked.
     Raises EndpointError at once; entering raises LinkError, AuthError, TlsError, ProtocolError or DeadlineError.
     """
-    changes: dict[str, Any] = {"password": password, "ca_file": ca_file, "host_subject": host_subject}
+    changes: dict[str, Any] = {"password": password, "host_subject": host_subject}
+    changes["ca_file"] = None if ca_file is None else os.fspath(ca_file)
     endpoint = dataclasses.replace(Endpoint.of(server), **{k: v for k, v in changes.items() if v is not None})
+    if ca_file is not None or host_subject is not None:
+        endpoint = endpoint.require_tls()
     wanted: frozenset[str] = frozenset(channels)
-    if unknown := wanted - CHANNELS:
-        raise ValueError(f"no such channels: {', '.join(sorted(unknown))}")
+    if isinstance(channels, str) or wanted - CHANNELS:
+        raise ValueError(f"channels are some of {sorted(CHANNELS)}, not {channels!r}")
+    if mouse_mode not in ("client", "server"):
+        raise ValueError(f"mouse_mode is 'client' or 'server', not {mouse_mode!r}")
     policy = Policy(Offer(migration), migration_targets)
     return Connecting(endpoint, credentials or endpoint_password, wanted, policy, mouse_mode == "client", timeout)
 
@@ -85,6 +92,8 @@ class Connecting:
 
     async def _start(self) -> Session:
         password = await self._credentials(self._endpoint)
+        if not isinstance(password, str):
+            raise AuthError(f"{self._endpoint}: the credentials gave {type(password).__name__}, not a str")
         session = Session(
             Dialer(self._endpoint, password),
             self._channels,

@@ -91,7 +91,7 @@ class Connection(asyncio.BufferedProtocol):
     async def readable(self) -> None:
         """Wait until more has come. Raises LinkError once there is nothing more to come."""
         if self._ended is not None:
-            raise self._ended
+            raise self._ended.with_traceback(None)
         waiter = self._waiter = asyncio.get_running_loop().create_future()
         try:
             await waiter

@@ -28,6 +28,10 @@ CACHE_SIZE = 256
 """Shapes that a server may have cached at its client at once."""
 
 
+MAX_CACHED = 64 << 20
+"""Bytes of the shapes in the cache: 256 of 256x256 pixels; usual ones have 64x64."""
+
+
 class CursorChannel(Channel):
     """What the pointer looks like and where it is. Display n's pointer is on cursor channel n."""
 
@@ -68,6 +72,9 @@ class CursorChannel(Channel):
             if len(self._cache) >= CACHE_SIZE and shape.unique not in self._cache:
                 raise ProtocolError(f"{self.name}: more than {CACHE_SIZE} cached cursors")
             self._cache[shape.unique] = image
+            size = sum(len(cached.bgra) for cached in self._cache.values())
+            if size > MAX_CACHED:
+                raise ProtocolError(f"{self.name}: cached cursors of {size} bytes, limit {MAX_CACHED}")
         return image
 
     @handles(Reset)

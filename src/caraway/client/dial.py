@@ -63,6 +63,7 @@ class Dialer:
                 username=self.endpoint.username,
                 secure=route.tls or local,
             )
+            machine.name = connection.peer
             await connection.link(machine)
         except BaseException:
             connection.abort()
@@ -157,7 +158,10 @@ class _ProxyProtocol(asyncio.Protocol):
 
 
 async def _connect_proxy(proxy: Proxy, host: str, port: int) -> asyncio.Transport:
-    """A connection through an HTTP proxy that has answered CONNECT with 200."""
+    """A connection through an HTTP proxy that has answered CONNECT with 200.
+
+    An https proxy is checked against the system's authorities; those of the endpoint are for the server.
+    """
     loop = asyncio.get_running_loop()
     try:
         transport, protocol = await loop.create_connection(
@@ -167,14 +171,19 @@ async def _connect_proxy(proxy: Proxy, host: str, port: int) -> asyncio.Transpor
             ssl=ssl.create_default_context() if proxy.scheme == "https" else None,
             happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY,
         )
+    except ssl.SSLError as error:
+        raise TlsError(f"proxy {proxy}: {error.reason or error}{_tls_hint(error)}") from None
     except OSError as error:
         raise LinkError(f"proxy {proxy}: {_reason(error)}") from None
+    except UnicodeError:
+        raise LinkError(f"proxy {proxy}: {proxy.host!r} is not the name of a host") from None
     try:
         transport.write(_connect_request(proxy, host, port))
         await protocol.answered
-        status = bytes(protocol.reply).split(b"\r\n", 1)[0].decode("latin-1")
-        if status.split(" ", 2)[1:2] != ["200"]:
-            raise LinkError(f"proxy {proxy}: refused to connect to {host} port {port}: {status[:200]}")
+        head, end, _ = bytes(protocol.reply).partition(b"\r\n\r\n")
+        status = head.split(b"\r\n", 1)[0].decode("latin-1")
+        if not end or status.split(" ", 2)[1:2] != ["200"]:
+            raise LinkError(f"proxy {proxy}: refused to connect to {host} port {port}: {status[:200]!r}")
     except BaseException:
         transport.abort()
         raise

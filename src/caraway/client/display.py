@@ -14,6 +14,7 @@ from caraway.canvas.screen import Change, Screen
 from caraway.canvas.source import Brush, Pattern
 from caraway.canvas.surface import Surface
 from caraway.client.arrival import Arrival
+from caraway.client.blinking import Blinking
 from caraway.client.channel import Channel, handles
 from caraway.client.connection import Connection
 from caraway.client.deadline import deadline
@@ -48,6 +49,7 @@ from caraway.wire.messages.draw import (
     DrawInvers,
     DrawOpaque,
     DrawWhiteness,
+    Rop,
 )
 from caraway.wire.messages.images import MaskFlags, NoBrush, PatternBrush, QMask, SolidBrush
 
@@ -59,6 +61,9 @@ log = logging.getLogger(__name__)
 PRIMARY = 0
 """Id of a display's primary surface."""
 
+MAX_SURFACES = 10_000
+"""Surfaces of a display: the deployed server's ids stay below (spec/messages.md 2.5)."""
+
 MAX_SURFACE_PIXELS = 1 << 27
 """Pixels of all surfaces of a display: 512 MiB, twice the video memory of a large guest."""
 
@@ -68,21 +73,16 @@ NO_FRAMES_DECODED = 0xFFFFFFFF
 INLINE_PIXELS = 1 << 14
 """Pixels up to which a scaled or masked drawing is done at once; a larger one in a worker."""
 
-CHARACTER = 16 * 32
-"""Pixels of the largest text cursor that blinks without keeping `wait_stable` waiting."""
-
-MAX_BLINKING = 64
-"""Places where cursors blink."""
-
 READY_DEADLINE = 30.0
 STABLE_DEADLINE = 60.0
 
 
 def _is_slow(message: DrawCopy | DrawBlend | DrawOpaque) -> bool:
-    """Whether a drawing takes so long that the loop should not wait for it."""
+    """Whether a drawing takes so long that the loop should not wait for it: large, and more than a copy."""
     box, area = message.box, message.src_area
     scaled = (box.width, box.height) != (area.width, area.height)
-    return (scaled or message.mask.bitmap is not None) and box.width * box.height > INLINE_PIXELS
+    is_copy = message.rop == Rop.OP_PUT and not scaled and message.mask.bitmap is None
+    return not is_copy and box.width * box.height > INLINE_PIXELS
 
 
 class DisplayChannel(Channel):
@@ -95,12 +95,14 @@ class DisplayChannel(Channel):
         super().__init__(session, id, connection)
         self.screen = Screen()
         self._surfaces: dict[int, Surface] = {}
+        self._surface_pixels = 0
         self._images = ImageDecoder(self._surface)
         self._arriving: Arrival | None = None
 
     def reset(self) -> None:
         """Forget all surfaces and palettes; the picture stays on the screen until the next host's is complete."""
         self._surfaces.clear()
+        self._surface_pixels = 0
         self._images.forget_palettes()
         self.screen.lost()
         if self._arriving is not None:
@@ -157,10 +159,9 @@ class DisplayChannel(Channel):
     async def wait_stable(self, quiet: float = 0.5, timeout: float = STABLE_DEADLINE) -> None:
         """Wait until there is a picture and nothing on it has changed for `quiet` seconds.
 
-        What changes again and again in the same place, no larger than a character, is a blinking text cursor and does
-        not count. Raises DeadlineError.
+        A text cursor that blinks does not count. Raises DeadlineError.
         """
-        blinking: set[tuple[Box, ...]] = set()
+        blinking = Blinking()
         async with deadline(timeout, f"{self.name}: {quiet:g} s without a change"):
             await self.ready(timeout)
             rested = asyncio.get_running_loop().time() + quiet
@@ -169,12 +170,10 @@ class DisplayChannel(Channel):
                     async with asyncio.timeout_at(rested):
                         change = await self._next_change()
                 except TimeoutError:
+                    self.check()
                     return
-                places = tuple(change.boxes)
-                if places not in blinking:
+                if not blinking.explains(change, self.screen):
                     rested = asyncio.get_running_loop().time() + quiet
-                if all(box.width * box.height <= CHARACTER for box in places) and len(blinking) < MAX_BLINKING:
-                    blinking.add(places)
 
     async def frames(self) -> AsyncGenerator[Screenshot, None]:
         """The picture, and again after each change; changes that come faster than they are taken are merged."""
@@ -207,14 +206,23 @@ class DisplayChannel(Channel):
         except KeyError:
             raise ProtocolError(f"{self.name}: there is no surface {id}") from None
 
+    def _forget_surface(self, id: int) -> None:
+        surface = self._surfaces.pop(id, None)
+        if surface is not None:
+            self._surface_pixels -= surface.width * surface.height
+
     @handles(SurfaceCreate)
     def _surface_create(self, message: SurfaceCreate) -> None:
-        self._surfaces.pop(message.surface_id, None)
-        pixels = sum(s.width * s.height for s in self._surfaces.values()) + message.width * message.height
-        if pixels > MAX_SURFACE_PIXELS:
-            raise ProtocolError(f"{self.name}: surfaces of {pixels} pixels, limit {MAX_SURFACE_PIXELS}")
+        self._forget_surface(message.surface_id)
+        pixels = self._surface_pixels + message.width * message.height
+        if pixels > MAX_SURFACE_PIXELS or len(self._surfaces) >= MAX_SURFACES:
+            raise ProtocolError(
+                f"{self.name}: {len(self._surfaces) + 1} surfaces of {pixels} pixels,"
+                f" limits {MAX_SURFACES} and {MAX_SURFACE_PIXELS}"
+            )
         surface = Surface(message.width, message.height, message.format)
         self._surfaces[message.surface_id] = surface
+        self._surface_pixels = pixels
         if message.surface_id == PRIMARY or message.flags & SurfaceFlags.PRIMARY:
             if self._arriving is None and self.screen.surface is not None:
                 self._arriving = Arrival(self.screen, self._arrived, same_size=False)
@@ -224,7 +232,7 @@ class DisplayChannel(Channel):
 
     @handles(SurfaceDestroy)
     def _surface_destroy(self, message: SurfaceDestroy) -> None:
-        self._surfaces.pop(message.surface_id, None)
+        self._forget_surface(message.surface_id)
         if message.surface_id == PRIMARY:
             self.screen.lost()
             if self._arriving is not None:

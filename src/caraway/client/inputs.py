@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from caraway.client import keyboard
 from caraway.client.channel import Channel, handles
 from caraway.client.connection import Connection
 from caraway.client.deadline import deadline
-from caraway.errors import CarawayError
+from caraway.client.held_input import HeldInput
+from caraway.errors import CarawayError, PointerModeError
 from caraway.wire.constants import ChannelType
 from caraway.wire.messages.base import Message
 from caraway.wire.messages.inputs import (
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from caraway.client.session import Session
 
 Button = Literal["left", "middle", "right", "side", "extra"]
+BUTTONS: tuple[str, ...] = get_args(Button)
 
 MOTION_WINDOW = 8
 """Motion messages that may be unacknowledged; beyond it motion is merged."""
@@ -45,22 +46,17 @@ MOTION_ACK = 4
 KEY_INTERVAL = 0.02
 """Seconds between keys of typed text: the keyboard controller of a PC holds 16 bytes, and a guest must empty it."""
 
-UNCERTAIN = 1.0
-"""Seconds before input is held during which the VM may have stood still already: QEMU throws away what comes then, and
-a key whose release is lost is stuck. Releasing a key twice does no harm."""
-
-MAX_LET_GO = 32
-"""Keys that a person releases in that time."""
-
-MAX_HELD = 256
-"""Messages kept back while a VM moves; a person presses a handful of keys meanwhile."""
+HELD_INTERVAL = 0.005
+"""Seconds between keys that were kept back while the VM moved."""
 
 CLIENT_MOUSE_DEADLINE = 3.0
 """Seconds to wait for the mouse mode CLIENT; a guest that has just booted may not have its tablet yet."""
 
 
-class PointerModeError(CarawayError):
-    """The guest has no absolute pointer, so positions mean nothing to it."""
+def _button(name: str) -> MouseButton:
+    if name not in BUTTONS:
+        raise ValueError(f"there is no button {name!r}; there are {', '.join(BUTTONS)}")
+    return MouseButton[name.upper()]
 
 
 class InputsChannel(Channel):
@@ -78,53 +74,69 @@ class InputsChannel(Channel):
         self._unacknowledged = 0
         self._position: tuple[int, int, int] | None = None
         self._motion = (0, 0)
-        self._held: deque[Message] | None = None
-        self._uncertain: list[int] = []
-        self._dropped: set[int] = set()
-        """KEY_UP numbers of presses for which there was no room."""
-        self._let_go: deque[tuple[float, int]] = deque(maxlen=MAX_LET_GO)
-        """Keys released of late: when, and which."""
+        self._held = HeldInput()
+        self._delivery: asyncio.TimerHandle | None = None
+        self._delivered = asyncio.Event()
+        self._delivered.set()
+        self._next_stroke = 0.0
+        """When the keyboard's controller has had time for the last one."""
 
     def reset(self) -> None:
         self._unacknowledged = 0
 
     def hold(self) -> None:
         """Keep keys and buttons back: neither host has a running VM."""
-        if self._held is None:
-            self._held = deque()
-            self._uncertain = [key for when, key in self._let_go if when > time.monotonic() - UNCERTAIN]
+        self._stop_delivering()
+        self._delivered.clear()
+        self._held.begin(self.pressed, self.buttons)
 
     def release(self) -> None:
-        """Deliver what was kept back, in its order, behind the releases of which nobody knows whether they arrived."""
-        held, self._held = self._held, None
-        self._dropped.clear()
-        for key in self._uncertain:
-            if key not in self.pressed:
-                self.send(KeyUp(keyboard.key_up(key)))
-        for message in held or ():
-            self.send(message)
-        self._send_motion()
-        self._flush_position()
+        """Deliver what was kept back."""
+        self._stop_delivering()
+        self._held.open()
+        self._deliver()
+
+    def _deliver(self) -> None:
+        """Send the next key that was kept back, and what is before it."""
+        messages = self._held.next()
+        if not messages:
+            self.discard()
+            self._send_motion()
+            self._flush_position()
+            return
+        for message in messages:
+            super().send(message)
+            if isinstance(message, KeyUp):
+                self._held.let_go(message.code)
+        self._delivery = asyncio.get_running_loop().call_later(HELD_INTERVAL, self._deliver)
+
+    def _stop_delivering(self) -> None:
+        if self._delivery is not None:
+            self._delivery.cancel()
+            self._delivery = None
 
     def discard(self) -> None:
         """Forget what was kept back."""
-        self._held = None
+        self._stop_delivering()
+        self._held.discard()
+        self._delivered.set()
+
+    async def delivered(self) -> None:
+        """Wait until nothing is kept back. Raises what ended the channel, if that comes first."""
+        await self.until(self._delivered.wait())
+
+    def end(self, error: CarawayError) -> None:
+        super().end(error)
+        self.discard()
 
     def send(self, message: Message) -> None:
-        if self._held is None:
-            super().send(message)
+        if self._held.active:
+            self.check()
+            self._held.keep(message)
             return
-        self.check()
-        if self._keeps(message, len(self._held)):
-            self._held.append(message)
-
-    def _keeps(self, message: Message, held: int) -> bool:
-        """Whether there is room for it; the release of a key is kept if and only if its press was."""
+        super().send(message)
         if isinstance(message, KeyUp):
-            return message.code not in self._dropped and held < 2 * MAX_HELD
-        if isinstance(message, KeyDown) and held >= MAX_HELD:
-            self._dropped.add(keyboard.release_of(message.code))
-        return held < MAX_HELD
+            self._held.let_go(message.code)
 
     async def aclose(self) -> None:
         """Close once the server has read all keys and the last position."""
@@ -138,23 +150,23 @@ class InputsChannel(Channel):
 
     def key_down(self, key: str | int) -> None:
         """Press a key, by name or scancode; calling it again repeats the key. Raises KeyNameError."""
-        code = keyboard.scancode(key) if isinstance(key, str) else key
+        code = keyboard.scancode(key)
         self.send(KeyDown(keyboard.key_down(code)))
         self.pressed.add(code)
 
     def key_up(self, key: str | int) -> None:
         """Release a key."""
-        code = keyboard.scancode(key) if isinstance(key, str) else key
+        code = keyboard.scancode(key)
         self.send(KeyUp(keyboard.key_up(code)))
         self.pressed.discard(code)
-        self._let_go.append((time.monotonic(), code))
 
-    async def press(self, chord: str) -> None:
+    async def press(self, chord: str, *, interval: float = KEY_INTERVAL) -> None:
         """Press keys together, such as `ctrl+alt+delete`, and release them in the opposite order.
 
+        interval: seconds until the next keys are pressed, by whatever call.
         Raises KeyNameError, with the nearest names that there are.
         """
-        self._stroke(keyboard.chord(chord))
+        await self._stroke(keyboard.chord(chord), interval)
         await self._sent()
 
     async def type(self, text: str, *, interval: float = KEY_INTERVAL) -> None:
@@ -164,10 +176,8 @@ class InputsChannel(Channel):
         Raises KeyNameError, before anything is typed, if a character is on no key.
         """
         caps_lock = bool(self.modifiers & KeyboardModifiers.CAPS_LOCK)
-        for number, codes in enumerate(keyboard.strokes(text, caps_lock=caps_lock)):
-            if number:
-                await asyncio.sleep(interval)
-            self._stroke(codes)
+        for codes in keyboard.strokes(text, caps_lock=caps_lock):
+            await self._stroke(codes, interval)
         await self._sent()
 
     @contextlib.asynccontextmanager
@@ -183,16 +193,24 @@ class InputsChannel(Channel):
                 if code in self.pressed and self.error is None:
                     self.key_up(code)
 
-    def _stroke(self, codes: list[int]) -> None:
+    async def _stroke(self, codes: list[int], interval: float) -> None:
+        wait = self._next_stroke - time.monotonic()
+        if wait > 0:
+            await asyncio.sleep(wait)
         for code in codes:
             self.key_down(code)
         for code in reversed(codes):
             self.key_up(code)
+        self._next_stroke = time.monotonic() + interval
 
     # mouse
 
     async def move(self, x: int, y: int, *, display: int = 0) -> None:
-        """Put the pointer on a pixel of a display's primary surface. Raises PointerModeError if the guest cannot."""
+        """Put the pointer on a pixel of a display's primary surface.
+
+        Raises ValueError for a pixel that the display does not have, PointerModeError if the guest has no such pointer.
+        """
+        self._check_place(x, y, display)
         await self._client_mode()
         self._flush_motion()
         self._position = (x, y, display)
@@ -213,6 +231,8 @@ class InputsChannel(Channel):
         self, x: int | None = None, y: int | None = None, button: Button = "left", *, count: int = 1
     ) -> None:
         """Press and release a button, at a pixel or where the pointer is; `count` 2 is a double click."""
+        if (x is None) != (y is None):
+            raise ValueError("a pixel has two coordinates: give x and y, or neither")
         if x is not None and y is not None:
             await self.move(x, y)
         for _ in range(count):
@@ -239,10 +259,10 @@ class InputsChannel(Channel):
         await self._sent()
 
     def button_down(self, button: Button) -> None:
-        self._button(MouseButton[button.upper()], down=True)
+        self._button(_button(button), down=True)
 
     def button_up(self, button: Button) -> None:
-        self._button(MouseButton[button.upper()], down=False)
+        self._button(_button(button), down=False)
 
     def _button(self, button: MouseButton, *, down: bool) -> None:
         self._flush_motion()
@@ -255,6 +275,13 @@ class InputsChannel(Channel):
             self.buttons &= ~bit
             self.send(MouseRelease(button, self.buttons))
 
+    def _check_place(self, x: int, y: int, display: int) -> None:
+        """A pixel must be on the display, as far as that is known."""
+        channel: Any = self.session.channels.get((ChannelType.DISPLAY, display))
+        width, height = channel.size if channel is not None else (0, 0)
+        if x < 0 or y < 0 or (width and (x >= width or y >= height)):
+            raise ValueError(f"({x}, {y}) is no pixel of display {display} ({width}x{height})")
+
     async def _client_mode(self) -> None:
         main = self.session.main
         if not self.session.wants_client_mouse:
@@ -265,6 +292,7 @@ class InputsChannel(Channel):
                     main.mouse_mode_changed.clear()
                     await self.until(main.mouse_mode_changed.wait())
         except TimeoutError:
+            self.check()
             raise PointerModeError(
                 f"{self.name}: the guest has no absolute pointer (a USB tablet, or an agent); use move_by()"
             ) from None
@@ -288,7 +316,8 @@ class InputsChannel(Channel):
             self.send(MouseMotion(dx, dy, self.buttons))
 
     async def _sent(self) -> None:
-        """Wait until the queue is with the socket, so that a caller in a loop cannot outrun a slow link."""
+        """Wait until the queue is with the socket, so that a caller in a loop cannot outrun a slow link or a move."""
+        await self.delivered()
         await self.until(self.flow.drained())
 
     @handles(Init)

@@ -68,7 +68,10 @@ KEYS: dict[str, int] = {
 }
 """Scancode of each key by name, as a number whose highest byte comes first."""
 
+_CODES = frozenset(KEYS.values())
+
 ALIASES = {
+    " ": "space",
     "escape": "esc",
     "return": "enter",
     "control": "ctrl",
@@ -112,18 +115,29 @@ class KeyNameError(CarawayError, ValueError):
     exit_code = 2
 
 
-def scancode(name: str) -> int:
-    """The scancode of a key by its name, whatever its case. Raises KeyNameError, with the nearest names there are."""
-    key = name.lower() if len(name) > 1 else name
-    key = ALIASES.get(key, key)
-    code = KEYS.get(key)
+def scancode(key: str | int) -> int:
+    """The scancode of a key by its name, whatever its case; a scancode is checked.
+
+    Raises KeyNameError, with the nearest names that there are.
+    """
+    if isinstance(key, int):
+        if key in _CODES:
+            return key
+        raise KeyNameError(f"there is no scancode {key:#x}")
+    name = key.lower() if len(key) > 1 else key
+    code = KEYS.get(ALIASES.get(name, name), KEYS.get(name.lower()))
     if code is None:
-        code = KEYS.get(key.lower())
-    if code is None:
-        near = difflib.get_close_matches(name.lower(), [*KEYS, *ALIASES], n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise KeyNameError(f"there is no key {name!r}{hint}")
+        raise KeyNameError(f"there is no key {key!r}{_hint(key)}")
     return code
+
+
+def _hint(name: str) -> str:
+    if name in _BASES:
+        return f"; it is shift+{_BASES[name]}"
+    if any(part in KEYS for part in name.lower().split("-")):
+        return "; keys are joined by +"
+    near = difflib.get_close_matches(name.lower(), [*KEYS, *ALIASES], n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def chord(text: str) -> list[int]:

@@ -27,13 +27,13 @@ class Lifetime:
     def check(self) -> None:
         """Raise what ended it, if something did."""
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)
 
     async def until(self, wait: Coroutine[Any, Any, T]) -> T:
         """Await something, but no longer than this lives. Raises what ended it if that comes first."""
         if self.error is not None:
             wait.close()
-            raise self.error
+            self.check()
         task = asyncio.ensure_future(wait)
         ended = asyncio.ensure_future(self._ended.wait())
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from caraway.client.channel import Channel, handles
 from caraway.client.connection import Connection
+from caraway.errors import ProtocolError
 from caraway.wire.capabilities import Capabilities, MainCapability
 from caraway.wire.constants import ChannelType
 from caraway.wire.messages.base import Message
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from caraway.client.session import Session
+
+MAX_CHANNELS = 64
+"""Channels of a session: each has a connection. A VM with four displays, sound and USB has some twenty."""
 
 SILENCE_LIMIT = 60.0
 """Seconds: over TCP the server pings every 15 s (spec/wire.md 8)."""
@@ -106,8 +110,11 @@ class MainChannel(Channel):
 
     @handles(ChannelsList)
     def _channels_list(self, message: ChannelsList) -> None:
-        new = [(entry.type, entry.id) for entry in message.entries]
-        self.available += [channel for channel in new if channel not in self.available]
+        listed = dict.fromkeys((entry.type, entry.id) for entry in message.entries)
+        new = [channel for channel in listed if channel not in self.available]
+        self.available += new
+        if len(self.available) > MAX_CHANNELS:
+            raise ProtocolError(f"{self.name}: {len(self.available)} channels, limit {MAX_CHANNELS}")
         self.listed.set()
         self.session.channels_listed(new)
 

@@ -39,9 +39,9 @@ class Screenshot:
         return f"<Screenshot {self.width}x{self.height}>"
 
     def __eq__(self, other: object) -> bool:
-        return (self.width, self.height, self.rgb) == (
-            (other.width, other.height, other.rgb) if isinstance(other, Screenshot) else None
-        )
+        if not isinstance(other, Screenshot):
+            return NotImplemented
+        return (self.width, self.height) == (other.width, other.height) and self.rgb == other.rgb
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -60,7 +60,7 @@ class Screenshot:
         """As an array of shape (height, width, 3), uint8, r, g, b."""
         import numpy as np
 
-        return np.frombuffer(self.bgrx, np.uint8).reshape(self.height, self.width, 4)[:, :, 2::-1]
+        return np.ascontiguousarray(np.frombuffer(self.bgrx, np.uint8).reshape(self.height, self.width, 4)[:, :, 2::-1])
 
     def png(self) -> bytes:
         """As the bytes of a PNG file."""

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from caraway.client.channel import Channel
+from caraway.client.connection import CLOSE_DEADLINE
 from caraway.client.dial import Dialer
 from caraway.client.follower import Follower
 from caraway.client.lifetime import Lifetime
@@ -131,6 +132,9 @@ class Session:
             raise self.error or LinkError(f"{self.endpoint}: this session has no channel {type.name.lower()} {id}")
         return channel
 
+    def __repr__(self) -> str:
+        return f"<Session with {self.endpoint}{f': {self.error}' if self.error else ''}>"
+
     def living(self) -> dict[tuple[ChannelType, int], Channel]:
         """The channels that are not over."""
         return {key: channel for key, channel in self.channels.items() if channel.error is None}
@@ -164,7 +168,10 @@ class Session:
         await self.until(main.listed.wait())
         for key in set(self.living()) - {main.key, *main.available}:
             self.drop(key, LinkError(f"{dialer.endpoint}: there is no channel {key[0].name.lower()} {key[1]}"))
-        await self.until(self._link_all(dialer, main.available, attempt))
+        linked: list[tuple[ChannelType, int]] = []
+        while new := [key for key in main.available if key not in linked]:
+            linked += new
+            await self.until(self._link_all(dialer, new, attempt))
         self._started = True
 
     def capabilities(self, kind: type[Channel]) -> Capabilities:
@@ -193,12 +200,18 @@ class Session:
     def drop(self, key: tuple[ChannelType, int], error: CarawayError) -> None:
         """A channel is over."""
         channel = self.channels[key]
+        if key in self.main.available:
+            self.main.available.remove(key)
         self.stop(channel)
         channel.end(error)
         channel.connection.abort()
 
     async def aclose(self) -> None:
         """End the session in order: what was sent still arrives. May be called again."""
+        with contextlib.suppress(CarawayError, TimeoutError):
+            async with asyncio.timeout(CLOSE_DEADLINE):
+                for inputs in self.follower.inputs():
+                    await inputs.delivered()
         self._closing = True
         main = self.channels.get((ChannelType.MAIN, 0))
         await self._settle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from caraway.wire.fields import U16, U32, Buffer, Counted, LayoutError, Struct, struct
@@ -24,20 +25,21 @@ class SubHeader(Struct):
 SUB_HEADER_SIZE = 6
 
 
-def unpack_sub_list(body: Buffer, offset: int = 0) -> list[tuple[int, Buffer]]:
-    """Type and data of each sub-message, in order.
+def unpack_sub_list(body: Buffer, offset: int = 0) -> Iterator[tuple[int, Buffer]]:
+    """Type and data of each sub-message, in order; each lies behind the one before.
 
     The data runs to the end of the body whatever size is declared: parse by content, ignore what follows it.
     Raises LayoutError.
     """
     if offset > len(body):
         raise LayoutError(offset, "the sub-list lies behind the end")
-    found: list[tuple[int, Buffer]] = []
-    for at in _Offsets.unpack(body[offset:]).offsets:
-        if at > len(body):
-            raise LayoutError(offset, f"a sub-message lies at byte {at} of {len(body)}")
-        found.append((SubHeader.unpack(body[at:]).type, body[at + SUB_HEADER_SIZE :]))
-    return found
+    view = memoryview(body)
+    last = -1
+    for at in _Offsets.unpack(view[offset:]).offsets:
+        if not last < at <= len(body) - SUB_HEADER_SIZE:
+            raise LayoutError(offset, f"a sub-message lies at byte {at} of {len(body)}, behind one at {last}")
+        last = at
+        yield SubHeader.unpack(view[at : at + SUB_HEADER_SIZE]).type, view[at + SUB_HEADER_SIZE :]
 
 
 def pack_sub_list(messages: list[tuple[int, bytes]], base: int = 0) -> bytes:
