@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
@@ -75,17 +76,35 @@ def server_options(function: F) -> F:
     return cast(F, command)
 
 
+class OutputError(CarawayError):
+    """A file that cannot be written, or whose suffix names no format."""
+
+    exit_code = 2
+
+
 def run(work: Coroutine[Any, Any, dict[str, Any]], *, as_json: bool) -> None:
-    """Run a command to its end: print its result, or its error, and leave with the exit code of the error's class."""
+    """Run a command to its end: print its result, or its error, and leave with the exit code of the error's class.
+
+    SIGINT and SIGTERM cancel it, so that it tidies up; the exit codes then are 130 and 143.
+    """
     try:
-        result = asyncio.run(work)
+        result = asyncio.run(_until_told(work))
     except CarawayError as error:
         fail(error, as_json=as_json)
     except KeyboardInterrupt:
         sys.exit(130)
+    except asyncio.CancelledError:
+        sys.exit(143)
     else:
         if as_json:
             _echo_json(result)
+
+
+async def _until_told(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await work
 
 
 def fail(error: CarawayError, *, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from caraway.cli.common import run
+from caraway.cli.common import OutputError, fail, run
 from caraway.cli.gap import Record, Recorder
 from caraway.errors import CarawayError, MigrationError
 
@@ -47,7 +47,10 @@ def command(output: Path, as_json: bool) -> None:
 
     Leaves pictures of the screen before, during and after each migration, and a timeline of them all.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail(OutputError(f"cannot make {output}: {error.strerror}"), as_json=as_json)
     run(Demo(output, quiet=as_json).run(), as_json=as_json)
 
 
@@ -230,8 +233,10 @@ class Demo:
 
     async def _watch(self, session: Session, scenario: Scenario) -> None:
         """Save what is shown at the moment of the switch."""
+        from caraway.migration.reports import Cancelled, Reconnecting, Switching
+
         async for report in session.migrations():
-            if type(report).__name__ in ("Switching", "Reconnecting", "Cancelled"):
+            if isinstance(report, Switching | Reconnecting | Cancelled):
                 self._picture(session, f"{scenario.name}-during")
 
     @asynccontextmanager

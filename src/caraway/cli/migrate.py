@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,10 +80,6 @@ def command(
 async def _migrate(source: str, target: str, **options: Any) -> MigrationReport:
     from caraway.qemu.orchestrator import migrate
 
-    # A VM may stand still at the fence while this is asked to end: end in the way of Ctrl-C.
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         with _bar() as progress:
             return await migrate(source, target, progress=progress, **options)

@@ -6,14 +6,8 @@ from typing import Any
 
 import click
 
-from caraway.cli.common import Server, run, server_options
-from caraway.errors import CarawayError, LinkError
-
-
-class OutputError(CarawayError):
-    """A file that cannot be written, or whose suffix names no format."""
-
-    exit_code = 2
+from caraway.cli.common import OutputError, Server, run, server_options
+from caraway.errors import LinkError
 
 
 @click.command("screenshot")
