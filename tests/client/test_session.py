@@ -8,7 +8,7 @@ import pytest
 
 import caraway
 from caraway.client.inputs import MOTION_WINDOW, InputsChannel, PointerModeError
-from caraway.errors import AuthError, DeadlineError, LinkError, MigrationError, ProtocolError
+from caraway.errors import AuthError, DeadlineError, EndpointError, LinkError, MigrationError, ProtocolError
 from caraway.wire.constants import ChannelType
 from caraway.wire.messages import inputs as inputs_messages
 from caraway.wire.messages import main as main_messages
@@ -374,3 +374,44 @@ async def test_peer_that_never_reads(monkeypatch: pytest.MonkeyPatch) -> None:
             (await server.inputs()).writer.transport.pause_reading()  # type: ignore[attr-defined]
             with pytest.raises(LinkError, match="does not read"):
                 flood(session.inputs)
+
+
+async def test_channel_listed_twice_is_linked_once() -> None:
+    with nothing_left():
+        async with fake_server() as server, caraway.connect(server.uri) as session:
+            entry = main_messages.ChannelEntry(ChannelType.INPUTS, 0)
+            main = await server.main()
+            main.send(main_messages.ChannelsList([entry, entry]), main_messages.ChannelsList([entry]))
+            await server.inputs()
+            await until_equal(lambda: len(session.channels), 2)
+            main.send(Ping(1, 0, b""))
+            assert (await main.expect(Pong)).ping_id == 1
+
+
+async def test_too_many_channels() -> None:
+    async with fake_server() as server, caraway.connect(server.uri) as session:
+        entries = [main_messages.ChannelEntry(ChannelType.PORT, number) for number in range(65)]
+        (await server.main()).send(main_messages.ChannelsList(entries))
+        with pytest.raises(ProtocolError, match="65 channels, limit 64"):
+            await session.until(asyncio.Event().wait())
+
+
+@pytest.mark.parametrize("options", [{"ca_file": "ca.pem"}, {"host_subject": "CN=host"}])
+def test_checks_of_the_server_need_tls(options: dict[str, Any]) -> None:
+    with pytest.raises(EndpointError, match="TLS"):
+        caraway.connect("spice://127.0.0.1:5900", **options)
+
+
+@pytest.mark.parametrize("options", [{"channels": "display"}, {"mouse_mode": "absolute"}, {"migration": "maybe"}])
+def test_choices_that_are_none(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"'display'|'absolute'|'maybe'"):
+        caraway.connect("spice://127.0.0.1:5900", **options)
+
+
+async def test_credentials_that_give_nothing() -> None:
+    async def forgetful(endpoint: caraway.Endpoint) -> Any:
+        return None
+
+    async with fake_server() as server:
+        with pytest.raises(AuthError, match="gave NoneType, not a str"):
+            await caraway.connect(server.uri, credentials=forgetful)
