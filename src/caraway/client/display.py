@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
-from functools import partial
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from caraway.canvas import raster
-from caraway.canvas.region import Box
+from caraway.canvas.region import Box, clipped
 from caraway.canvas.screen import Change, Screen
 from caraway.canvas.source import Brush, Pattern
 from caraway.canvas.surface import Surface
@@ -52,11 +51,14 @@ from caraway.wire.messages.draw import (
     Rop,
 )
 from caraway.wire.messages.images import MaskFlags, NoBrush, PatternBrush, QMask, SolidBrush
+from caraway.wire.messages.shapes import Rect
 
 if TYPE_CHECKING:
     from caraway.client.session import Session
 
 log = logging.getLogger(__name__)
+
+Clip = Sequence[Rect | Box] | None
 
 PRIMARY = 0
 """Id of a display's primary surface."""
@@ -77,12 +79,12 @@ READY_DEADLINE = 30.0
 STABLE_DEADLINE = 60.0
 
 
-def _is_slow(message: DrawCopy | DrawBlend | DrawOpaque) -> bool:
-    """Whether a drawing takes so long that the loop should not wait for it: large, and more than a copy."""
-    box, area = message.box, message.src_area
-    scaled = (box.width, box.height) != (area.width, area.height)
-    is_copy = message.rop == Rop.OP_PUT and not scaled and message.mask.bitmap is None
-    return not is_copy and box.width * box.height > INLINE_PIXELS
+def _bands(boxes: list[Box]) -> Iterator[Box]:
+    """The same pixels in pieces of some INLINE_PIXELS."""
+    for box in boxes:
+        rows = max(1, INLINE_PIXELS // box.width)
+        for top in range(box.top, box.bottom, rows):
+            yield box._replace(top=top, bottom=min(top + rows, box.bottom))
 
 
 class DisplayChannel(Channel):
@@ -271,18 +273,27 @@ class DisplayChannel(Channel):
             return
         source = await self._images.decode(message.src_bitmap, surface)
         mask = await self._mask(message.mask, surface)
-        draw = partial(
-            raster.copy,
-            *(surface, message.box, message.clip, source, message.src_area, message.rop, message.scale_mode, mask),
-        )
-        self._drawn(message, await asyncio.to_thread(draw) if _is_slow(message) else draw())
+
+        def draw(clip: Clip) -> list[Box]:
+            return raster.copy(
+                surface, message.box, clip, source, message.src_area, message.rop, message.scale_mode, mask
+            )
+
+        scaled = (message.box.width, message.box.height) != (message.src_area.width, message.src_area.height)
+        is_quick = source is surface or (message.rop == Rop.OP_PUT and not scaled and mask is None)
+        await self._draw(message, surface, draw, is_quick=is_quick)
 
     @handles(DrawFill)
     async def _draw_fill(self, message: DrawFill) -> None:
         surface = self._surface(message.surface_id)
         brush = await self._brush(message.brush, surface)
         mask = await self._mask(message.mask, surface)
-        self._drawn(message, raster.fill(surface, message.box, message.clip, brush, message.rop, mask))
+
+        def draw(clip: Clip) -> list[Box]:
+            return raster.fill(surface, message.box, clip, brush, message.rop, mask)
+
+        is_quick = message.rop == Rop.OP_PUT and isinstance(brush, int) and mask is None
+        await self._draw(message, surface, draw, is_quick=is_quick)
 
     @handles(DrawOpaque)
     async def _draw_opaque(self, message: DrawOpaque) -> None:
@@ -292,21 +303,38 @@ class DisplayChannel(Channel):
         source = await self._images.decode(message.src_bitmap, surface)
         brush = await self._brush(message.brush, surface)
         mask = await self._mask(message.mask, surface)
-        draw = partial(
-            raster.opaque,
-            *(surface, message.box, message.clip, source, message.src_area, brush),
-            *(message.rop, message.scale_mode, mask),
-        )
-        self._drawn(message, await asyncio.to_thread(draw) if _is_slow(message) else draw())
+
+        def draw(clip: Clip) -> list[Box]:
+            area, rop, mode = message.src_area, message.rop, message.scale_mode
+            return raster.opaque(surface, message.box, clip, source, area, brush, rop, mode, mask)
+
+        await self._draw(message, surface, draw, is_quick=source is surface)
 
     @handles(DrawBlackness)
     @handles(DrawWhiteness)
     @handles(DrawInvers)
     async def _draw_plain(self, message: DrawBlackness | DrawWhiteness | DrawInvers) -> None:
-        operation = {DrawBlackness: raster.blackness, DrawWhiteness: raster.whiteness, DrawInvers: raster.invers}
+        operations = {DrawBlackness: raster.blackness, DrawWhiteness: raster.whiteness, DrawInvers: raster.invers}
+        operation = operations[type(message)]
         surface = self._surface(message.surface_id)
         mask = await self._mask(message.mask, surface)
-        self._drawn(message, operation[type(message)](surface, message.box, message.clip, mask))
+
+        def draw(clip: Clip) -> list[Box]:
+            return operation(surface, message.box, clip, mask)
+
+        await self._draw(message, surface, draw, is_quick=mask is None and not isinstance(message, DrawInvers))
+
+    async def _draw(
+        self, message: Draw, surface: Surface, draw: Callable[[Clip], list[Box]], *, is_quick: bool
+    ) -> None:
+        """Draw at once, or what takes long in a worker, piece by piece, so that it can be given up."""
+        if is_quick or message.box.width * message.box.height <= INLINE_PIXELS:
+            self._drawn(message, draw(message.clip))
+            return
+        drawn: list[Box] = []
+        for band in _bands(clipped(message.box, surface.bounds, message.clip)):
+            drawn += await asyncio.to_thread(draw, [band])
+        self._drawn(message, drawn)
 
     @handles(CopyBits)
     def _copy_bits(self, message: CopyBits) -> None:
