@@ -7,9 +7,20 @@ import pytest
 from caraway.errors import LinkError, MigrationError
 from caraway.migration.reports import Linked, Mode, Switched
 from caraway.qemu import migration_plan
-from support.moves import announce, at, is_used, listen, machine, machines, move, picture, slow_down, viewing, when
-
-SEAMLESS = ["Announced", "Linked", "Switching", "Switched"]
+from support.moves import (
+    SEAMLESS,
+    announce,
+    at,
+    is_used,
+    listen,
+    machine,
+    machines,
+    move,
+    picture,
+    slow_down,
+    viewing,
+    when,
+)
 
 
 @pytest.mark.parametrize("seamless", [True, False], ids=["seamless", "semi"])

@@ -27,6 +27,8 @@ TITLE = Box(20, 10, 240, 38)
 """Where it always shows the same."""
 
 CHANNELS = {ChannelType.MAIN, ChannelType.DISPLAY, ChannelType.INPUTS, ChannelType.CURSOR}
+SEAMLESS = ["Announced", "Linked", "Switching", "Switched"]
+"""What is told of a move for which the target was linked in time."""
 SLOW = 1 << 20
 """Bytes a second: some seconds for the demo guest's memory."""
 
@@ -77,18 +79,25 @@ class Told:
 
 
 @asynccontextmanager
+async def following(server: Any, **options: Any) -> AsyncIterator[tuple[Session, Told]]:
+    """A session with a picture."""
+    async with caraway.connect(server, **options) as session:
+        told = Told()
+        reading = asyncio.create_task(told.follow(session))
+        try:
+            await session.display.ready()
+            yield session, told
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+
+@asynccontextmanager
 async def viewing(server: Any, **options: Any) -> AsyncIterator[tuple[Session, Told]]:
     """A session with a picture, of which nothing is left at the end."""
     with nothing_left():
-        async with caraway.connect(server, **options) as session:
-            told = Told()
-            following = asyncio.create_task(told.follow(session))
-            try:
-                await session.display.ready()
-                yield session, told
-            finally:
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
+        async with following(server, **options) as session_and_told:
+            yield session_and_told
 
 
 def at(vm: Qemu) -> Destination:
@@ -130,7 +139,8 @@ async def links(vm: Qemu) -> dict[int, set[ChannelType]]:
 
 async def is_used(session: Session, vm: Qemu) -> None:
     """The session is with the VM, by everybody's word: the server lists it, a key gets there, the guest's counter
-    comes back, and the picture is the guest's to the pixel."""
+    comes back, and the picture is the guest's to the pixel.
+    """
     assert session.error is None
     assert {key: channel.error for key, channel in session.channels.items()} == dict.fromkeys(session.channels)
     assert await links(vm) == {session.main.session_id: CHANNELS}

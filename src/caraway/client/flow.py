@@ -72,6 +72,13 @@ class ChannelFlow:
             self._write(first.id, first.pack())
         self._pump()
 
+    def drop(self) -> None:
+        """Forget what is queued: the channel begins anew, with another flow."""
+        self._queue.clear()
+        self._queued = 0
+        self._connection.on_writable = _nothing
+        self._drained.set()
+
     def _pump(self) -> None:
         while self._queue and self._connection.writable and not self._held:
             type, body = self._queue.popleft()

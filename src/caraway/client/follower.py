@@ -176,10 +176,10 @@ class Follower:
             case actions.CloseChannel(channel=key, error=error):
                 session.drop(key, error)
             case actions.HoldInput():
-                for inputs in self._inputs():
+                for inputs in self.inputs():
                     inputs.hold()
             case actions.ReleaseInput():
-                for inputs in self._inputs():
+                for inputs in self.inputs():
                     inputs.release()
             case actions.Disconnect():
                 self._disconnect()
@@ -189,13 +189,14 @@ class Follower:
                 assert self._target is not None
                 session.dialer, self._target = self._target, None
             case actions.EndSession(error=error):
-                for inputs in self._inputs():
+                for inputs in self.inputs():
                     inputs.discard()
                 session.end(error)
             case actions.Tell(report=report):
                 self._tell(report)
 
-    def _inputs(self) -> list[InputsChannel]:
+    def inputs(self) -> list[InputsChannel]:
+        """The channels whose keys wait while the VM moves."""
         from caraway.client.inputs import InputsChannel
 
         return [channel for channel in self._session.living().values() if isinstance(channel, InputsChannel)]
