@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import pytest
@@ -61,6 +62,15 @@ async def test_text_arrives_as_typed(demo_vm: Qemu, session: Session, text: str)
 async def test_text_without_a_pause_between_keys(demo_vm: Qemu, session: Session) -> None:
     await session.inputs.type("abc\n", interval=0)
     assert await line(demo_vm) == "@line abc"
+
+
+async def test_keys_pressed_one_by_one_all_arrive(demo_vm: Qemu, session: Session) -> None:
+    for letter in ascii_lowercase:
+        await session.inputs.press(letter)
+    for letter in "123":
+        await session.inputs.type(letter)
+    await session.inputs.press("enter")
+    assert await line(demo_vm) == f"@line {ascii_lowercase}123"
 
 
 async def test_text_that_no_key_types(demo_vm: Qemu, session: Session) -> None:
