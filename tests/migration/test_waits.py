@@ -61,7 +61,7 @@ def test_link_phase_ends_after_nine_seconds(silent):
     if silent is DISPLAY:
         script.up(MAIN)
     assert script.wait_until(State.IDLE) <= 9.0
-    assert Reply(1, MigrateConnectError()) in script.actions
+    assert Reply(script.attempt, MigrateConnectError()) in script.actions
     assert isinstance(script.told[-1], Failed)
     assert isinstance(script.told[-1].error, DeadlineError)
 
@@ -189,13 +189,38 @@ def test_relinking_retries_and_ends_in_either_mode(mode):
 
 
 def test_relinking_retries_and_ends():
-    script = Script(DISPLAY).linked(SEMI)
+    script = Script(DISPLAY).linked()
     script.fail(DISPLAY)
     while script.machine.deadline is not None:
         script.wait()
-    assert script.state is State.LINKED_SEMI
-    script.get(END)
+    assert script.state is State.LINKED_SEAMLESS
+    script.get(FLUSHED, DISPLAY)
     assert script.actions[-1] == Reconnect(2, TARGET)
+
+
+@pytest.mark.parametrize("lost", [DISPLAY, CURSOR])
+def test_target_of_a_semi_seamless_switch_that_lost_a_link_is_linked_anew(lost):
+    """It would use the link that broke, not one that is made again beside it."""
+    script = Script(DISPLAY, CURSOR).linked(SEMI)
+    script.fail(lost)
+    kept = CURSOR if lost == DISPLAY else DISPLAY
+    assert script.actions == [Drop(1, MAIN), Drop(1, kept), Link(2, MAIN, TARGET, fresh=True)]
+    script.up(MAIN, DISPLAY, CURSOR)
+    script.fail(lost)
+    assert script.actions == []
+    script.get(END)
+    assert isinstance(script.actions[-1], Reconnect if lost == DISPLAY else CloseSource)
+
+
+def test_link_that_hangs_on_the_way_to_a_semi_seamless_switch():
+    """The target may have it: all begins anew, as long as there is time."""
+    script = Script(DISPLAY)
+    script.get(BEGIN)
+    script.up(MAIN)
+    script.wait()
+    assert script.actions == [Drop(1, MAIN), Drop(1, DISPLAY), Link(2, MAIN, TARGET, fresh=True)]
+    script.up(MAIN, DISPLAY)
+    assert script.actions[-1] == Reply(2, MigrateConnected())
 
 
 # switching

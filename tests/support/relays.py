@@ -23,6 +23,12 @@ class Piped:
     def __init__(self) -> None:
         self.to_server = bytearray()
         self.to_client = bytearray()
+        self.ends: list[asyncio.StreamWriter] = []
+
+    def close(self) -> None:
+        """Cut the connection."""
+        for end in self.ends:
+            end.transport.abort()
 
     @property
     def channel_type(self) -> int:
@@ -48,6 +54,7 @@ class Relay:
         except OSError:
             writer.transport.abort()
             return
+        piped.ends = [writer, server_writer]
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._forward(reader, server_writer, piped, to_client=False))

@@ -132,7 +132,10 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
         Edge(_M._lose_target, State.LINKING, when=_M._main_link_lost),
         Edge(_M._link_failed, State.LINKING),
     ],
-    (State.LINKING, ChannelDue): [Edge(_M._channel_due, State.LINKING)],
+    (State.LINKING, ChannelDue): [
+        Edge(_M._link_all_in_time, State.LINKING, when=_M._core_link_hangs),
+        Edge(_M._channel_due, State.LINKING),
+    ],
     (State.LINKING, MigrateDstSeamlessAck): [Edge(_M._agree, State.LINKING)],
     (State.LINKING, MigrateDstSeamlessNack): [Edge(_M._settle_for_semi, State.LINKING)],
     (State.LINKING, Wait.HANDSHAKE): [Edge(_M._handshake_failed, State.LINKING)],
@@ -158,7 +161,7 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
     ],
     (State.LINKED_SEMI, LinkUp): [Edge(_M._link_up, State.LINKED_SEMI)],
     (State.LINKED_SEMI, LinkFailed): [
-        Edge(_M._link_all_again, State.LINKED_SEMI, when=_M._main_may_be_relinked),
+        Edge(_M._link_all_again, State.LINKED_SEMI, when=_M._all_may_be_relinked),
         Edge(_M._lose_target, State.LINKED_SEMI, when=_M._main_link_lost),
         Edge(_M._link_failed, State.LINKED_SEMI),
     ],

@@ -39,6 +39,10 @@ class Linking(Following):
     def _main_may_be_relinked(self, event: LinkFailed) -> bool:
         return self._main_link_lost(event) and self._main.relinks > 0
 
+    def _all_may_be_relinked(self, event: LinkFailed) -> bool:
+        handover = self.channels.get(event.channel)
+        return handover is not None and handover.stage is Stage.PARKED and self._main.relinks > 0
+
     def _cannot_link(self, event: Happened) -> bool:
         return any(handover.core and handover.error is not None for handover in self.channels.values())
 
@@ -51,6 +55,11 @@ class Linking(Following):
 
     def _linked_seamless(self, event: Happened) -> bool:
         return self._agreed and self._linked(event)
+
+    def _core_link_hangs(self, event: ChannelDue) -> bool:
+        """Whether the target of a semi-seamless switch may have a link already that is to be made again."""
+        handover = self.channels[event.channel]
+        return self._version is None and event.channel != MAIN and handover.core and handover.stage is Stage.LINKING
 
     def _has_held_announcement(self, event: Happened) -> bool:
         return self._held is not None
@@ -149,12 +158,22 @@ class Linking(Following):
         self._drop_others()
 
     def _link_all_again(self, event: LinkFailed) -> None:
-        """Main's link is gone, and with it the target's side of the attempt."""
+        """The target's side of the attempt is gone.
+
+        With main's link it has dropped the others. Before a semi-seamless switch a deployed one keeps any link that
+        breaks: it would use that one rather than the next of the same channel, and crash.
+        """
         self._main.relinks = 0
-        self._main.take(Step.LINK_FAILED, self._turn, error=event.error)
-        self._drop_others()
-        self._turn.attempt += 1
+        self._link_failed(event)
         self._turn.link_until = self._after(LINK_PHASE)
+        self._begin_with_main()
+
+    def _link_all_in_time(self, event: ChannelDue) -> None:
+        self._begin_with_main()
+
+    def _begin_with_main(self) -> None:
+        self._drop_links()
+        self._turn.attempt += 1
         self._main.take(Step.LINK, self._turn)
 
     def _channel_due(self, event: ChannelDue) -> None:
@@ -171,7 +190,7 @@ class Linking(Following):
         for handover in self.channels.values():
             if handover.pending:
                 handover.take(Step.DROP, self._turn)
-            handover.relinks = 1
+            handover.relinks = 1 if seamless or handover is self._main else 0
         self._act(Reply(self.attempt, MigrateConnectedSeamless() if seamless else MigrateConnected()))
         self._tell(Linked(self._target, self._mode))
 
