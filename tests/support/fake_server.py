@@ -144,7 +144,7 @@ class FakeServer:
         assert link.request is not None
         type = ChannelType(link.request.channel_type)
         linked = Linked(link, type, reader, writer)
-        if type is ChannelType.MAIN:
+        if type is ChannelType.MAIN and link.request.connection_id == 0:
             linked.send(Init(1, 1, *self._mouse_modes, False, 0, 0, 0))
             linked.send(ChannelsList([ChannelEntry(*channel) for channel in self.channels]))
         async with self._arrived:

@@ -46,6 +46,8 @@ class Connection(asyncio.BufferedProtocol):
         self._inbox = memoryview(bytearray(LINK_BUFFER_SIZE))
         self._transport: asyncio.Transport | None = None
         self._paused = False
+        self._waits = False
+        """Whether authentication waits for something else."""
         self._finished = False
         self._ended: CarawayError | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -66,10 +68,18 @@ class Connection(asyncio.BufferedProtocol):
         tls = self._transport and self._transport.get_extra_info("ssl_object")
         return cast(bytes | None, tls.getpeercert(binary_form=True)) if tls else None
 
-    async def link(self, machine: ClientLink) -> None:
-        """Go through link and authentication. Raises what the machine raises, or LinkError at the end of the stream."""
+    async def link(self, machine: ClientLink, *, after: asyncio.Future[None] | None = None) -> None:
+        """Go through link and authentication. Raises what the machine raises, or LinkError at the end of the stream.
+
+        after: what authentication waits for.
+        """
         self.machine = machine
         self.write(machine.data_to_send())
+        if after is not None:
+            self._waits = True
+            await asyncio.shield(after)
+            self._waits = False
+            self.write(machine.data_to_send())
         while not machine.done:
             await self.readable()
 
@@ -184,7 +194,8 @@ class Connection(asyncio.BufferedProtocol):
         except CarawayError as error:
             self._fail(error)
             return
-        self.write(self.machine.data_to_send())
+        if not self._waits:
+            self.write(self.machine.data_to_send())
         if self.machine.done:
             self._reader = FrameReader(mini=self.machine.mini_header, initial=self.machine.rest)
 

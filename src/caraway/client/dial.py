@@ -32,23 +32,38 @@ class Dialer:
         self._password = password
         self._tls: ssl.SSLContext | None = None
 
-    async def dial(self, type: ChannelType, id: int, connection_id: int, capabilities: Capabilities) -> Connection:
+    async def dial(
+        self,
+        type: ChannelType,
+        id: int,
+        connection_id: int,
+        capabilities: Capabilities,
+        *,
+        after: asyncio.Future[None] | None = None,
+    ) -> Connection:
         """Connect and link one channel.
 
+        after: what authentication waits for; connecting and the server's key do not.
         A server that wants TLS for the channel is dialled again at its TLS port. Once one connection uses TLS all later
         ones do. Raises LinkError, TlsError, AuthError or ProtocolError. The caller sets the deadline.
         """
         name = type.name.lower()
         route = self.endpoint.route(name)
         try:
-            return await self._dial(route, type, id, connection_id, capabilities)
+            return await self._dial(route, type, id, connection_id, capabilities, after)
         except LinkRefusedError as error:
             if error.code != LinkErrorCode.NEED_SECURED or route.tls:
                 raise
-        return await self._dial(self.endpoint.secured(name), type, id, connection_id, capabilities)
+        return await self._dial(self.endpoint.secured(name), type, id, connection_id, capabilities, after)
 
     async def _dial(
-        self, route: Route, type: ChannelType, id: int, connection_id: int, capabilities: Capabilities
+        self,
+        route: Route,
+        type: ChannelType,
+        id: int,
+        connection_id: int,
+        capabilities: Capabilities,
+        after: asyncio.Future[None] | None,
     ) -> Connection:
         connection = Connection(f"{type.name.lower()} {id} of {self.endpoint}")
         try:
@@ -64,7 +79,7 @@ class Dialer:
                 secure=route.tls or local,
             )
             machine.name = connection.peer
-            await connection.link(machine)
+            await connection.link(machine, after=after)
         except BaseException:
             connection.abort()
             await connection.wait_closed()

@@ -52,6 +52,12 @@ async def _leave(connection: Connection, delay: float) -> None:
     await connection.aclose()
 
 
+def _note(task: asyncio.Task[Any]) -> None:
+    """What became of it concerns only those who wait for it."""
+    if not task.cancelled():
+        task.exception()
+
+
 class ParkedLink:
     """A link to the target that no channel uses yet. It is read, so that its end is seen."""
 
@@ -75,6 +81,8 @@ class Follower:
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
         self._dials: dict[Key, asyncio.Task[None]] = {}
+        self._early: dict[Key, asyncio.Task[Connection]] = {}
+        """Links beside that of the target's main, up to their authentication; the machine asks for them after it."""
         self._parked: dict[Key, ParkedLink] = {}
         self._aside: list[Connection] = []
         self._target: Dialer | None = None
@@ -83,7 +91,7 @@ class Follower:
         self._reconnecting: asyncio.Task[None] | None = None
         self._lost: CarawayError | None = None
         """What ended a connection in the middle of a reconnect."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._readers: list[asyncio.Queue[Report | None]] = []
 
     # what happens
@@ -160,7 +168,10 @@ class Follower:
         match action:
             case actions.Link(attempt=attempt, channel=key, endpoint=endpoint, fresh=fresh):
                 self._drop(key)
-                self._dials[key] = self._spawn(self._link(attempt, key, endpoint, fresh=fresh))
+                early = self._early.pop(key, None)
+                self._dials[key] = self._spawn(self._link(attempt, key, endpoint, fresh=fresh, early=early))
+                if early is not None:
+                    self._dials[key].add_done_callback(lambda _: early.cancel())
             case actions.Drop(channel=key):
                 self._drop(key)
             case actions.Reply(message=message):
@@ -201,13 +212,18 @@ class Follower:
 
         return [channel for channel in self._session.living().values() if isinstance(channel, InputsChannel)]
 
-    async def _link(self, attempt: int, key: Key, endpoint: Endpoint, *, fresh: bool) -> None:
+    async def _link(
+        self, attempt: int, key: Key, endpoint: Endpoint, *, fresh: bool, early: asyncio.Task[Connection] | None
+    ) -> None:
+        is_in = asyncio.get_running_loop().create_future()
         try:
             if fresh or self._target is None or self._target.endpoint.host != endpoint.host:
                 self._target = Dialer(endpoint, await self._password(endpoint))
-            capabilities = self._session.capabilities(type(self._session.channels[key]))
-            connection = await self._target.dial(*key, self._session.main.session_id, capabilities)
+            if key == MAIN:
+                self._link_early(self._target, is_in)
+            connection = await (early or self._dial(self._target, key))
         except CarawayError as error:
+            self._drop_early()
             del self._dials[key]
             self.feed(events.LinkFailed(attempt, key, error))
             return
@@ -217,6 +233,32 @@ class Follower:
         machine = connection.machine
         assert machine is not None
         self.feed(events.LinkUp(attempt, key, machine.server_channel))
+        if key == MAIN:
+            is_in.set_result(None)
+            self._drop_early()
+
+    def _dial(
+        self, target: Dialer, key: Key, after: asyncio.Future[None] | None = None
+    ) -> Coroutine[Any, Any, Connection]:
+        capabilities = self._session.capabilities(type(self._session.channels[key]))
+        return target.dial(*key, self._session.main.session_id, capabilities, after=after)
+
+    def _link_early(self, target: Dialer, main_is_in: asyncio.Future[None]) -> None:
+        """Begin all links at once: the server lets in others only after main, but tells its keys to all.
+
+        Not where main's link may show that the others have to use TLS.
+        """
+        if target.endpoint.tls_port is None or target.endpoint.tls_required:
+            for key in self._session.living():
+                if key != MAIN:
+                    early = self._early[key] = asyncio.ensure_future(self._dial(target, key, main_is_in))
+                    early.add_done_callback(_note)
+                    self._keep(early)
+
+    def _drop_early(self) -> None:
+        """Give up the links that nobody has asked for."""
+        while self._early:
+            self._early.popitem()[1].cancel()
 
     async def _password(self, endpoint: Endpoint) -> str:
         try:
@@ -285,6 +327,8 @@ class Follower:
             self._spawn(connection.aclose())
 
     def _drop(self, key: Key) -> None:
+        if key == MAIN:
+            self._drop_early()
         if dial := self._dials.pop(key, None):
             dial.cancel()
         if link := self._parked.pop(key, None):
@@ -347,9 +391,12 @@ class Follower:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
+        self._keep(task)
+        return task
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
     def ended(self) -> None:
         """The session is over: give up everything under way."""
