@@ -11,7 +11,7 @@ import pytest
 
 import caraway
 from caraway.endpoint import Endpoint, Proxy
-from caraway.migration.reports import Announced, Cancelled, Failed, Linked, Switched
+from caraway.migration.reports import Announced, Cancelled, Failed, Linked, Reconnecting, Report, Switched, Switching
 from caraway.qemu.migration_plan import Destination, MigrationDeadlineError, Ticket
 from caraway.qemu.spice_options import free_ports
 from caraway.wire.constants import ChannelType
@@ -203,3 +203,63 @@ async def test_all_links_cut_while_parked() -> None:
             await move(a, c)
             await told.wait(Switched)
             await is_used(session, c)
+
+
+# whoever leaves
+
+
+@pytest.mark.parametrize(
+    ("state", "migration", "seamless"),
+    [
+        (Announced, "auto", True),
+        (Linked, "auto", True),
+        (Linked, "auto", False),
+        (Switching, "auto", True),
+        (Switching, "auto", False),
+        (Reconnecting, "switch-host", True),
+        (Switched, "auto", True),
+        (Switched, "auto", False),
+        (Switched, "switch-host", True),
+    ],
+)
+async def test_session_closed_in_the_middle(state: type[Report], migration: str, seamless: bool) -> None:
+    """Nothing is left of it, and both servers live."""
+    async with machines(seamless=seamless) as (a, b):
+        uri = await listen(b)
+        await a.qmp("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
+        with nothing_left():
+            async with following(a.spice_uri(), migration=migration) as (session, told):
+                session.inputs.key_down("shift")
+                await a.wait_for("@key 2a down")
+                await announce(a, at(b))
+                if migration == "auto":
+                    await told.wait(Announced if state is Announced else Linked)
+                if state not in (Announced, Linked):
+                    await a.qmp("migrate", uri=uri)
+                    await told.wait(state)
+                    session.inputs.key_up("shift")
+        if state in (Announced, Linked):
+            await a.qmp("migrate", uri=uri)
+        await a.wait_event("MIGRATION", status="completed")
+        if state not in (Announced, Linked):
+            await b.wait_for("@key 2a up")
+        async with viewing(b.spice_uri()) as (session, _):
+            await is_used(session, b)
+        assert (await a.qmp("query-status"))["status"] == "postmigrate"
+
+
+async def test_button_and_key_held_across_a_move() -> None:
+    """The guest sees both let go, though QEMU does nothing about buttons that it has not seen pressed."""
+    async with machines() as (a, b), viewing(a.spice_uri()) as (session, told):
+        await session.inputs.move(100, 100)
+        session.inputs.button_down("left")
+        session.inputs.key_down("shift")
+        await a.wait_for("@button 1 down")
+        await a.wait_for("@key 2a down")
+        await move(a, b)
+        await told.wait(Switched)
+        session.inputs.button_up("left")
+        session.inputs.key_up("shift")
+        assert await b.wait_for("@button 1") == "@button 1 up 100 100"
+        assert await b.wait_for("@key 2a") == "@key 2a up"
+        await is_used(session, b)

@@ -13,7 +13,7 @@ from collections.abc import Collection
 
 from caraway.client import keyboard
 from caraway.wire.messages.base import Message
-from caraway.wire.messages.inputs import KeyDown, KeyUp, MouseButton, MouseButtons, MousePress
+from caraway.wire.messages.inputs import KeyDown, KeyUp, MouseButton, MouseButtons, MousePosition, MousePress
 
 MAX_HELD = 256
 """Messages kept back while a VM moves; a person presses a handful of keys meanwhile."""
@@ -68,14 +68,18 @@ class HeldInput:
         elif isinstance(message, KeyDown):
             self._dropped.add(keyboard.release_of(message.code))
 
-    def open(self) -> None:
+    def open(self, place: tuple[int, int, int] | None) -> None:
         """From now on what waits is to be delivered.
 
-        First come the releases of which nobody knows whether they arrived, and buttons that are down: a QEMU does
-        nothing about the release of a button that it has not seen pressed.
+        First come the releases of which nobody knows whether they arrived, and what another QEMU does not know of the
+        mouse: its pointer is at (0, 0), and it does nothing about the release of a button that it has not seen pressed.
+        place: x, y and display of the pointer, if it is known.
         """
         if self._waiting is not None:
-            if self._buttons:
+            if place is not None:
+                x, y, display = place
+                self._waiting.appendleft(MousePosition(x, y, self._buttons, display))
+            elif self._buttons:
                 last = MouseButton(int(self._buttons).bit_length())
                 self._waiting.appendleft(MousePress(last, self._buttons))
             self._waiting.extendleft(KeyUp(code) for code in self._uncertain)

@@ -73,6 +73,8 @@ class InputsChannel(Channel):
         """Scancodes of the keys held."""
         self._unacknowledged = 0
         self._position: tuple[int, int, int] | None = None
+        self._place: tuple[int, int, int] | None = None
+        """Where the pointer was put last; None if it has been moved by counts since."""
         self._motion = (0, 0)
         self._held = HeldInput()
         self._delivery: asyncio.TimerHandle | None = None
@@ -93,8 +95,13 @@ class InputsChannel(Channel):
     def release(self) -> None:
         """Deliver what was kept back."""
         self._stop_delivering()
-        self._held.open()
+        self._held.open(self._place)
         self._deliver()
+
+    def put_back(self) -> None:
+        """Put the pointer where it was: the server has not heeded positions for a while."""
+        self._position = self._position or self._place
+        self._flush_position()
 
     def _deliver(self) -> None:
         """Send the next key that was kept back, and what is before it."""
@@ -299,7 +306,7 @@ class InputsChannel(Channel):
 
     def _flush_position(self, *, force: bool = False) -> None:
         if self._position is not None and (force or self._unacknowledged < MOTION_WINDOW):
-            x, y, display = self._position
+            x, y, display = self._place = self._position
             self._position = None
             self._unacknowledged += 1
             self.send(MousePosition(x, y, self.buttons, display))
@@ -312,6 +319,7 @@ class InputsChannel(Channel):
         if self._motion != (0, 0):
             dx, dy = self._motion
             self._motion = (0, 0)
+            self._place = None
             self._unacknowledged += 1
             self.send(MouseMotion(dx, dy, self.buttons))
 

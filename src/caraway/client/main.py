@@ -123,8 +123,12 @@ class MainChannel(Channel):
         self._set_mouse_mode(message.supported_modes, message.current_mode)
 
     def _set_mouse_mode(self, supported: MouseModes, current: MouseModes) -> None:
+        before = self.mouse_mode
         self.supported_mouse_modes, self.mouse_mode = supported, current
         self.mouse_mode_changed.set()
+        if current == MouseModes.CLIENT != before:
+            for inputs in self.session.follower.inputs():
+                inputs.put_back()
         # A server keeps the mode that its last client asked for.
         wanted = MouseModes.CLIENT if self.session.wants_client_mouse else MouseModes.SERVER
         if supported & wanted and current != wanted:
