@@ -205,6 +205,32 @@ async def test_all_links_cut_while_parked() -> None:
             await is_used(session, c)
 
 
+@pytest.mark.parametrize("name", ["main", "display", "inputs", "cursor"])
+async def test_reconnect_that_fails_half_way(name: str) -> None:
+    """It is tried again; a target whose threads still set up channels survives to see it."""
+    async with machines() as (a, b):
+        uri = await listen(b)
+        with nothing_left():
+            async with (
+                relay("127.0.0.1", at(b).port or 0) as (between, port),
+                following(a.spice_uri(), migration="switch-host") as (session, told),
+            ):
+                first: list[Any] = []
+
+                def cut(piped: Any) -> int | None:
+                    if piped.channel_type == ChannelType[name.upper()] and first in ([], [piped]):
+                        first[:] = [piped]
+                        return 20
+                    return None
+
+                between.cut = cut
+                await announce(a, Destination("127.0.0.1", port))
+                await a.qmp("migrate", uri=uri)
+                await told.wait(Switched)
+                assert [type(report) for report in told.reports].count(Reconnecting) >= 2
+                await is_used(session, b)
+
+
 # whoever leaves
 
 

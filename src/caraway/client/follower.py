@@ -10,7 +10,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from caraway.client.channel import Channel
 from caraway.client.connection import Connection
@@ -58,6 +60,18 @@ def _note(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
+def _give_back(early: asyncio.Task[Connection], dial: asyncio.Task[None]) -> None:
+    """The link that `dial` waited for is of no use if that was cancelled."""
+    early.cancel()
+    if dial.cancelled() and early.done() and not early.cancelled() and early.exception() is None:
+        early.result().abort()
+
+
+async def _read(reader: asyncio.Queue[Report | None]) -> AsyncGenerator[Report, None]:
+    while (report := await reader.get()) is not None:
+        yield report
+
+
 class ParkedLink:
     """A link to the target that no channel uses yet. It is read, so that its end is seen."""
 
@@ -92,7 +106,7 @@ class Follower:
         self._lost: CarawayError | None = None
         """What ended a connection in the middle of a reconnect."""
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._readers: list[asyncio.Queue[Report | None]] = []
+        self._readers: WeakSet[asyncio.Queue[Report | None]] = WeakSet()
 
     # what happens
 
@@ -171,7 +185,7 @@ class Follower:
                 early = self._early.pop(key, None)
                 self._dials[key] = self._spawn(self._link(attempt, key, endpoint, fresh=fresh, early=early))
                 if early is not None:
-                    self._dials[key].add_done_callback(lambda _: early.cancel())
+                    self._dials[key].add_done_callback(partial(_give_back, early))
             case actions.Drop(channel=key):
                 self._drop(key)
             case actions.Reply(message=message):
@@ -339,22 +353,29 @@ class Follower:
     def _disconnect(self) -> None:
         for key in [*self._dials, *self._parked]:
             self._drop(key)
-        if self._reconnecting is not None:
-            self._reconnecting.cancel()
-            self._reconnecting = None
+        delay = SETTLE if self._reconnecting is not None else 0.0
+        self._give_up_reconnect()
         self._arriving = None
-        for channel in self._session.living().values():
-            self._put_aside(channel)
+        for key, channel in self._session.living().items():
+            self._session.stop(channel)
+            channel.flow.hold()
+            self._spawn(_leave(channel.connection, delay if key == MAIN else 0.0))
         self._close_aside()
 
+    def _give_up_reconnect(self) -> None:
+        if self._reconnecting is not None and self._reconnecting is not asyncio.current_task():
+            self._reconnecting.cancel()
+        self._reconnecting = None
+
     async def _reconnect(self, attempt: int, endpoint: Endpoint) -> None:
+        self._lost = None
         try:
             self._target = Dialer(endpoint, await self._password(endpoint))
             await self._session.begin_anew(self._target, attempt)
         except asyncio.CancelledError:
-            if self._lost is None:
+            if self._lost is None or self._reconnecting is not asyncio.current_task():
                 raise
-            error, self._lost = self._lost, None
+            error = self._lost
         except CarawayError as failed:
             error = failed
         else:
@@ -363,7 +384,6 @@ class Follower:
                 self.opened(key)
             self.feed(events.Reconnected(attempt))
             return
-        self._reconnecting = None
         self._disconnect()
         self.feed(events.ReconnectFailed(attempt, error))
 
@@ -372,20 +392,19 @@ class Follower:
     def _tell(self, report: Report | None) -> None:
         if report is not None:
             log.info("%s: %r", self._session.endpoint, report)
-        for reader in self._readers:
+        for reader in tuple(self._readers):
             if reader.full():
                 reader.get_nowait()
             reader.put_nowait(report)
 
-    async def reports(self) -> AsyncGenerator[Report, None]:
+    def reports(self) -> AsyncGenerator[Report, None]:
         """What happens from now on, until the session ends."""
         reader: asyncio.Queue[Report | None] = asyncio.Queue(MAX_REPORTS)
-        self._readers.append(reader)
-        try:
-            while self._session.error is None and (report := await reader.get()) is not None:
-                yield report
-        finally:
-            self._readers.remove(reader)
+        if self._session.error is None:
+            self._readers.add(reader)
+        else:
+            reader.put_nowait(None)
+        return _read(reader)
 
     # the end
 
@@ -405,6 +424,7 @@ class Follower:
             self._timer.cancel()
         for key in [*self._dials, *self._parked]:
             self._drop(key)
+        self._give_up_reconnect()
         for connection in self._aside:
             connection.abort()
         self._aside.clear()
@@ -412,7 +432,5 @@ class Follower:
 
     async def aclose(self) -> None:
         """Wait until nothing is left."""
-        if self._reconnecting is not None:
-            self._reconnecting.cancel()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
