@@ -23,7 +23,7 @@ from caraway.qemu.monitor import connect_monitor
 from caraway.qemu.orchestrator import migrate
 from caraway.qemu.process import Qemu
 from caraway.qemu.spice_options import free_ports
-from caraway.qemu.viewers import Link, LinkWatch
+from caraway.qemu.viewers import Link, LinkWatch, links_of, present
 from caraway.wire.constants import ChannelType
 from support.certificates import Authority
 from support.delay_proxy import delay_proxy, without_capabilities
@@ -146,6 +146,24 @@ async def test_viewer_follows_from_a_to_b_to_c() -> None:
         await is_used(vms.viewer, c)
         assert not was_disturbed(vms.viewer, since)
         assert first.viewers[0].connection_id == second.viewers[0].connection_id
+
+
+async def test_viewer_that_left_while_it_was_linked_does_not_keep_the_vm() -> None:
+    """The target lists its parked links for as long as it lives."""
+    async with machines(**{"seamless-migration": False}) as vms:
+        b, c = [await vms.target(name, **{"seamless-migration": False}) for name in ("b", "c")]
+        await b.qmp("migrate-incoming", uri=URI)
+        port = (await b.qmp("query-migrate"))["socket-address"][0]["port"]
+        await vms.source.qmp("client_migrate_info", protocol="spice", hostname="127.0.0.1", port=at(b).port)
+        await b.wait_event("SPICE_INITIALIZED")
+        while len(links_of(await b.qmp("query-spice"))) < 4:
+            await b.wait_event("SPICE_INITIALIZED")
+        vms.viewer.signal(signal.SIGKILL)
+        await vms.source.wait_event("SPICE_DISCONNECTED")
+        await vms.source.qmp("migrate", uri=f"tcp:127.0.0.1:{port}")
+        await b.wait_event("RESUME")
+        assert links_of(await b.qmp("query-spice"))
+        assert (await move(b, c)).mode == "no viewer"
 
 
 async def test_viewer_far_away() -> None:
@@ -473,6 +491,11 @@ def test_link_watch_waits_for_the_viewers_answer() -> None:
     assert watch.ready_at(every, every) == 13.25
     assert watch.ready_at(every, every - playback) == 15.25
     assert watch.ready_at(every | links(ChannelType.MAIN, viewer=8), every) is None
+
+
+def test_viewer_without_main_channel_is_not_there() -> None:
+    viewer = links(ChannelType.MAIN, ChannelType.DISPLAY)
+    assert present(viewer | links(ChannelType.DISPLAY, ChannelType.INPUTS, viewer=8)) == viewer
 
 
 def test_connection_ids_are_unsigned() -> None:

@@ -27,7 +27,7 @@ from caraway.qemu.migration_plan import (
 )
 from caraway.qemu.monitor import Event, Monitor, connect_monitor
 from caraway.qemu.process import Qemu
-from caraway.qemu.viewers import Links, LinkWatch, core, describe, links_of, viewers_of
+from caraway.qemu.viewers import Links, LinkWatch, core, describe, links_of, present, viewers_of
 
 log = logging.getLogger(__name__)
 
@@ -324,7 +324,8 @@ class Orchestrator:
 
     async def _wait_linked(self, watch: LinkWatch, deadline: float) -> None:
         while True:
-            self._expected, there = await asyncio.gather(self._source.links(), self._target.links())
+            here, there = await asyncio.gather(self._source.links(), self._target.links())
+            self._expected = present(here)
             self._linked = self._expected & there
             self._tell(linked=len(self._linked), to_link=len(self._expected))
             ready_at = watch.ready_at(self._expected, there)
@@ -398,14 +399,15 @@ class Orchestrator:
 
     async def _broken(self) -> str | None:
         here, there = await asyncio.gather(self._source.links(), self._target.links())
-        present = viewers_of(here)
-        lost = {link for link in self._linked - there if link.connection_id in present}
+        here = present(here)
+        viewers = viewers_of(here)
+        lost = {link for link in self._linked - there if link.connection_id in viewers}
         if core(lost):
             return f"{self._target}: a viewer's link broke: {describe(lost)}"
         # The server takes a newcomer for the viewer that agreed, and the newcomer would be lost.
-        if self._linked and present - viewers_of(self._expected):
+        if self._linked and viewers - viewers_of(self._expected):
             return f"{self._source}: another viewer has connected"
-        self._expected = frozenset(link for link in self._expected | here if link.connection_id in present)
+        self._expected = frozenset(link for link in self._expected | here if link.connection_id in viewers)
         return None
 
     async def _follow_through(self) -> None:

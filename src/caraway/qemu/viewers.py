@@ -53,6 +53,13 @@ def viewers_of(links: Iterable[Link]) -> set[int]:
     return {link.connection_id for link in links}
 
 
+def present(links: Iterable[Link]) -> Links:
+    """Those of viewers with a main channel: libspice-server goes on listing parked links of viewers that have left."""
+    links = frozenset(links)
+    there = viewers_of(link for link in links if link.channel_type == ChannelType.MAIN)
+    return frozenset(link for link in links if link.connection_id in there)
+
+
 def core(links: Iterable[Link]) -> Links:
     """Those that decide."""
     return frozenset(link for link in links if link.channel_type in CORE)
