@@ -325,7 +325,7 @@ async def test_proxy_that_alone_knows_the_host(
 async def test_proxy_that_refuses(demo_vm: Qemu) -> None:
     async with http_proxy({}) as (_, port):
         endpoint = Endpoint(host="pve", port=1, proxy=Proxy(host="127.0.0.1", port=port))
-        await refused(caraway.LinkError, endpoint, "refused to connect to pve port 1: HTTP/1.1 403")
+        await refused(caraway.LinkError, endpoint, "refused to connect to pve port 1: 'HTTP/1.1 403")
     await refused(caraway.LinkError, endpoint, "proxy http://127.0.0.1")
     assert demo_vm.spice is not None
     async with http_proxy({}, "me:hunter2") as (_, port):
