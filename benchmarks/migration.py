@@ -101,6 +101,7 @@ async def caraway() -> AsyncIterator[SpiceGtk]:
         process.stdin.close()
         await process.wait()
         await hearing
+    assert process.returncode == 0, "our client ended with an error"
 
 
 CLIENTS: Mapping[str, Callable[[], contextlib.AbstractAsyncContextManager[SpiceGtk]]] = {
