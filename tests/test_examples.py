@@ -4,6 +4,8 @@ import asyncio
 import io
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -13,25 +15,35 @@ from support.captures import captures, facts
 from support.captures import require as require_capture
 from support.certificates import Authority
 from support.guests import demo
+from support.moves import machines, move
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 OPEN = {"unix": True, "disable-ticketing": True}
 DEADLINE = 60.0
 
 
-async def run(example: str, *arguments: object, cwd: Path | None = None, status: int = 0) -> tuple[str, str]:
-    """What a program wrote to its standard output and standard error; Python's warnings end it."""
+@asynccontextmanager
+async def started(
+    example: str, *arguments: object, cwd: Path | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A program under way; Python's warnings end it."""
     command = [sys.executable, "-W", "error", EXAMPLES / example, *map(str, arguments)]
     process = await asyncio.create_subprocess_exec(
         *command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
         async with asyncio.timeout(DEADLINE):
-            out, err = await process.communicate()
+            yield process
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def run(example: str, *arguments: object, cwd: Path | None = None, status: int = 0) -> tuple[str, str]:
+    """What a program wrote to its standard output and standard error."""
+    async with started(example, *arguments, cwd=cwd) as process:
+        out, err = await process.communicate()
     assert process.returncode == status, err.decode()
     return out.decode(), err.decode()
 
@@ -86,6 +98,23 @@ async def test_tls(tmp_path: Path) -> None:
     assert not out
     assert err.startswith("not trusted: ")
     assert "CN=another" in err
+
+
+async def test_follow() -> None:
+    async with machines() as (source, target), started("follow.py", source.spice_uri()) as process:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == f"watching {source.spice_uri()}\n".encode()
+        await move(source, target)
+        to = target.spice_uri()
+        await target.aclose()
+        out, err = await process.communicate()
+        assert (process.returncode, err) == (0, b"")
+    *told, over = out.decode().splitlines()
+    assert told == [
+        *(f"Announced: {to}", f"Linked: {to}, seamless"),
+        *(f"Switching: {to}, seamless", f"Switched: {to}, seamless"),
+    ]
+    assert over.startswith("over: ")
 
 
 async def test_many_vms(tmp_path: Path) -> None:
