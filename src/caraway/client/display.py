@@ -116,6 +116,13 @@ class DisplayChannel(Channel):
         self._arriving = None
         self.seems_alive()
 
+    def seems_alive(self) -> None:
+        """Put the pointer where it was, too: its place counts in pixels of the guest's surface, which is there now."""
+        if self.arrival is not None:
+            super().seems_alive()
+            for inputs in self.session.input_channels():
+                inputs.put_back()
+
     def end(self, error: CarawayError) -> None:
         super().end(error)
         if self._arriving is not None:

@@ -31,7 +31,6 @@ from caraway.wire.messages.common import MigrateFlushMark, Ping, Pong
 from caraway.wire.messages.main import Init, MigrateDstSeamlessAck, MigrateDstSeamlessNack
 
 if TYPE_CHECKING:
-    from caraway.client.inputs import InputsChannel
     from caraway.client.session import Session
 
 log = logging.getLogger(__name__)
@@ -90,7 +89,7 @@ class Follower:
         self.policy = policy
         self._session = session
         self._credentials = credentials
-        self._machine: ClientMigration | None = None
+        self._machine: ClientMigration | None = ClientMigration(session.endpoint, policy)
         self._events: deque[events.Event | None] = deque()
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
@@ -107,39 +106,32 @@ class Follower:
         """What ended a connection in the middle of a reconnect."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._readers: WeakSet[asyncio.Queue[Report | None]] = WeakSet()
+        for key in session.living():
+            self.opened(key)
 
     # what happens
 
     def initialised(self, message: Init) -> None:
         """Main has processed an INIT."""
-        if self._machine is None:
-            self._machine = ClientMigration(self._session.endpoint, self.policy)
-            self.opened(MAIN)
-        elif self._arriving is not None:
+        if self._arriving is not None:
             attempt, self._arriving = self._arriving, None
             self.feed(events.TargetReceived(attempt, message))
 
     def opened(self, channel: Key) -> None:
         """A channel has its connection."""
-        if self._machine is not None:
-            self.feed(events.ChannelOpened(channel))
+        self.feed(events.ChannelOpened(channel))
 
     def received(self, channel: Channel, message: Message) -> None:
         """A message about migration came."""
-        if self._machine is None:
-            raise ProtocolError(f"{channel.name}: {message.wire_name()} before INIT")
         self.feed(events.Received(channel.key, message))
 
-    def lost(self, channel: Channel, error: CarawayError) -> bool:
-        """The connection that a channel uses has ended. False if that is the session's own business."""
-        if self._machine is None:
-            return False
+    def lost(self, channel: Channel, error: CarawayError) -> None:
+        """The connection that a channel uses has ended."""
         if self._reconnecting is not None:
             self._lost = error
             self._reconnecting.cancel()
         else:
             self.feed(events.ChannelLost(channel.key, error))
-        return True
 
     def alive(self, attempt: int) -> None:
         """The guest runs at the target."""
@@ -201,10 +193,10 @@ class Follower:
             case actions.CloseChannel(channel=key, error=error):
                 session.drop(key, error)
             case actions.HoldInput():
-                for inputs in self.inputs():
+                for inputs in self._session.input_channels():
                     inputs.hold()
             case actions.ReleaseInput():
-                for inputs in self.inputs():
+                for inputs in self._session.input_channels():
                     inputs.release()
             case actions.Disconnect():
                 self._disconnect()
@@ -214,17 +206,11 @@ class Follower:
                 assert self._target is not None
                 session.dialer, self._target = self._target, None
             case actions.EndSession(error=error):
-                for inputs in self.inputs():
+                for inputs in self._session.input_channels():
                     inputs.discard()
                 session.end(error)
             case actions.Tell(report=report):
                 self._tell(report)
-
-    def inputs(self) -> list[InputsChannel]:
-        """The channels whose keys wait while the VM moves."""
-        from caraway.client.inputs import InputsChannel
-
-        return [channel for channel in self._session.living().values() if isinstance(channel, InputsChannel)]
 
     async def _link(
         self, attempt: int, key: Key, endpoint: Endpoint, *, fresh: bool, early: asyncio.Task[Connection] | None

@@ -98,7 +98,7 @@ class MainChannel(Channel):
         if self.attaches:
             self.send(AttachChannels())
         self._set_mouse_mode(message.supported_mouse_modes, message.current_mouse_mode)
-        self.session.follower.initialised(message)
+        self.session.initialised(message)
 
     @handles(Name)
     def _name(self, message: Name) -> None:
@@ -127,7 +127,7 @@ class MainChannel(Channel):
         self.supported_mouse_modes, self.mouse_mode = supported, current
         self.mouse_mode_changed.set()
         if current == MouseModes.CLIENT != before:
-            for inputs in self.session.follower.inputs():
+            for inputs in self.session.input_channels():
                 inputs.put_back()
         # A server keeps the mode that its last client asked for.
         wanted = MouseModes.CLIENT if self.session.wants_client_mouse else MouseModes.SERVER

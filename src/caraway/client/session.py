@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from caraway.client.channel import Channel
 from caraway.client.connection import CLOSE_DEADLINE
 from caraway.client.dial import Dialer
-from caraway.client.follower import Follower
 from caraway.client.lifetime import Lifetime
 from caraway.client.main import MainChannel
 from caraway.endpoint import Credentials, Endpoint
-from caraway.errors import CarawayError, DeadlineError, LinkError
+from caraway.errors import CarawayError, DeadlineError, LinkError, ProtocolError
 from caraway.migration.offer import Policy
-from caraway.migration.reports import Report
 from caraway.wire.capabilities import Capabilities
 from caraway.wire.constants import ChannelType
 
 if TYPE_CHECKING:
     from caraway.client.cursor import CursorChannel
     from caraway.client.display import DisplayChannel
+    from caraway.client.follower import Follower
     from caraway.client.inputs import InputsChannel
+    from caraway.migration.reports import Report
+    from caraway.wire.messages.main import Init
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,11 @@ class Session:
         """Main and what was linked to it; the `error` of a channel that is over says what became of it."""
         self.dialer = dialer
         """Makes connections to where the session is now."""
-        self.follower = Follower(self, policy, credentials)
+        self.policy = policy
+        """What a server may do with the session when its VM moves."""
+        self._credentials = credentials
+        self._initialised = False
+        self._follower: Follower | None = None
         self._wanted = channels
         self._started = False
         self._closing = False
@@ -143,6 +148,27 @@ class Session:
         """What happens from now on when the VM moves: Announced, Linked, Switched, Cancelled, Failed and the like."""
         return self.follower.reports()
 
+    @property
+    def follower(self) -> Follower:
+        """Makes the session follow its VM; made when there is a first word of a migration."""
+        if self._follower is None:
+            from caraway.client.follower import Follower
+
+            if not self._initialised:
+                raise ProtocolError("main 0: a word of migration before INIT")
+            self._follower = Follower(self, self.policy, self._credentials)
+        return self._follower
+
+    def initialised(self, message: Init) -> None:
+        """Main has processed an INIT."""
+        self._initialised = True
+        if self._follower is not None:
+            self._follower.initialised(message)
+
+    def input_channels(self) -> list[InputsChannel]:
+        """The channels whose keys wait while the VM moves."""
+        return [cast("InputsChannel", c) for key, c in self.living().items() if key[0] is ChannelType.INPUTS]
+
     async def start(self) -> None:
         """Link main, then all channels that are wanted and there. The caller sets the deadline."""
         connection = await self.dialer.dial(ChannelType.MAIN, 0, 0, self.capabilities(MainChannel))
@@ -177,7 +203,7 @@ class Session:
     def capabilities(self, kind: type[Channel]) -> Capabilities:
         """What a link of such a channel announces."""
         if kind is MainChannel:
-            return kind.capabilities | self.follower.policy.offer.capabilities
+            return kind.capabilities | self.policy.offer.capabilities
         return kind.capabilities
 
     def channels_listed(self, new: Iterable[tuple[ChannelType, int]]) -> None:
@@ -192,7 +218,8 @@ class Session:
     def end(self, error: CarawayError) -> None:
         """The session is over."""
         self._life.end(error)
-        self.follower.ended()
+        if self._follower is not None:
+            self._follower.ended()
         for channel in self.channels.values():
             channel.end(error)
             channel.connection.abort()
@@ -210,7 +237,7 @@ class Session:
         """End the session in order: what was sent still arrives. May be called again."""
         with contextlib.suppress(CarawayError, TimeoutError):
             async with asyncio.timeout(CLOSE_DEADLINE):
-                for inputs in self.follower.inputs():
+                for inputs in self.input_channels():
                     await inputs.delivered()
         self._closing = True
         main = self.channels.get((ChannelType.MAIN, 0))
@@ -229,7 +256,8 @@ class Session:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self.follower.aclose()
+        if self._follower is not None:
+            await self._follower.aclose()
         await asyncio.gather(*(c.connection.wait_closed() for c in self.channels.values()))
 
     def _was_closed(self) -> LinkError:
@@ -285,8 +313,8 @@ class Session:
             channel.arrival = attempt
             channel.begin_on(connection)
         self.run(channel)
-        if attempt is None:
-            self.follower.opened(key)
+        if attempt is None and self._follower is not None:
+            self._follower.opened(key)
 
     def run(self, channel: Channel) -> None:
         """Take messages from the channel's connection of now."""
@@ -316,6 +344,16 @@ class Session:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _lost(self, channel: Channel, error: CarawayError) -> bool:
+        """A connection has ended. False if the session ends with it."""
+        if self._follower is not None:
+            self._follower.lost(channel, error)
+            return True
+        if channel.channel_type is ChannelType.MAIN:
+            return False
+        self.drop(channel.key, error)
+        return True
+
     async def _run(self, channel: Channel) -> None:
         try:
             while not channel.halted:
@@ -323,7 +361,7 @@ class Session:
         except CarawayError as error:
             # a deadline on main is its silence; on others it is a server that keeps a channel waiting for ever
             is_lost = isinstance(error, LinkError) or (isinstance(error, DeadlineError) and channel is self.main)
-            if is_lost and (self._closing or self.error is not None or self.follower.lost(channel, error)):
+            if is_lost and (self._closing or self.error is not None or self._lost(channel, error)):
                 return
             self.end(self._was_closed() if self._closing else error)
         except Exception as error:
