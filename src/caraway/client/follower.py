@@ -377,7 +377,7 @@ class Follower:
 
     def _tell(self, report: Report | None) -> None:
         if report is not None:
-            log.info("%s: %r", self._session.endpoint, report)
+            log.info("%s: %s", self._session.endpoint, report)
         for reader in tuple(self._readers):
             if reader.full():
                 reader.get_nowait()
