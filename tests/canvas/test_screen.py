@@ -122,3 +122,18 @@ def test_a_listener_may_stop_listening_when_called(screen, changes):
     screen.mark()
     screen.damage([Box(0, 0, 1, 1)])
     assert len(changes) == len(last) == 2
+
+
+def test_frozen_picture_stays_until_mark(screen, changes):
+    primary = Surface(2, 1, 32)
+    screen.freeze()
+    assert screen.surface is None
+    screen.begin(primary)
+    screen.mark()
+    screen.freeze()
+    primary.data[:] = b"\1" * 8
+    screen.damage([primary.bounds])
+    assert (bytes(screen.surface.data), screen.live, len(changes)) == (bytes(8), False, 1)
+    screen.freeze()
+    screen.mark()
+    assert (screen.surface is primary, screen.live, len(changes)) == (True, True, 2)

@@ -7,7 +7,7 @@ import pytest
 from caraway.canvas.region import Box
 from caraway.canvas.screen import Screen
 from caraway.canvas.surface import Surface
-from caraway.client.arrival import Arrival
+from caraway.client.arrival import Arrival, Settling
 from caraway.wire.messages.display import SurfaceFormat
 
 WHOLE, LEFT, RIGHT = Box(0, 0, 2, 1), Box(0, 0, 1, 1), Box(1, 0, 2, 1)
@@ -157,3 +157,53 @@ async def test_surface_that_is_gone_is_not_waited_for() -> None:
     arriving.screen.lost()
     arriving.arrival.begin(None)
     await arriving.stays()
+
+
+class Moved:
+    """A display whose channel went on at the target with the surface that it had."""
+
+    def __init__(self) -> None:
+        self.screen = Screen()
+        self.surface = Surface(800, 600, SurfaceFormat.XRGB32)
+        self.screen.begin(self.surface)
+        self.screen.mark()
+        self.arrived = asyncio.Event()
+        self.settling = Settling(self.screen, self.arrived.set)
+
+    def draw(self, box: Box) -> None:
+        start = box.top * self.surface.stride
+        self.surface.data[start : start + 8] = b"pixelsss"
+        self.settling.drawn([box])
+
+    @property
+    def shows_drawing(self) -> bool:
+        assert self.screen.surface is not None
+        return b"pixels" in self.screen.surface.data
+
+
+async def test_placeholder_text_is_not_seen_after_a_seamless_move() -> None:
+    moved = Moved()
+    moved.settling.mark()
+    moved.draw(Box(128, 224, 160, 240))
+    assert not moved.shows_drawing
+    assert not moved.arrived.is_set()
+    moved.draw(Box(0, 0, 800, 600))
+    assert moved.arrived.is_set()
+    assert moved.screen.surface is moved.surface
+    assert moved.screen.live
+
+
+async def test_guest_that_draws_only_where_the_text_would_be() -> None:
+    moved = Moved()
+    moved.draw(Box(128, 224, 160, 240))
+    async with asyncio.timeout(10):
+        await moved.arrived.wait()
+    assert moved.shows_drawing
+
+
+async def test_settling_that_is_stopped() -> None:
+    moved = Moved()
+    moved.draw(Box(128, 224, 160, 240))
+    moved.settling.stop()
+    await asyncio.sleep(0.1)
+    assert not moved.arrived.is_set()

@@ -9,7 +9,7 @@ import pytest
 from caraway.cli.gap import KEYS, Recorder
 from caraway.client import Session, keyboard
 from caraway.qemu.process import Qemu
-from support.moves import COUNTER, TITLE, Told, is_used, machine, machines, move, viewing
+from support.moves import COUNTER, STILL, Told, is_used, machine, machines, move, viewing
 
 RUNS = 10
 REST = 0.3
@@ -39,7 +39,7 @@ def is_part(text: str, whole: str) -> bool:
 async def typed_meanwhile(session: Session, source: Qemu, target: Qemu) -> tuple[int, int, float]:
     """Move the VM while keys are sent. Returns the keys sent, those that the source dropped, the picture's gap."""
     heard = len(source.lines)
-    async with Recorder(session, COUNTER, TITLE) as recorder:
+    async with Recorder(session, COUNTER, STILL) as recorder:
         await asyncio.sleep(REST)
         await move(source, target)
         await asyncio.sleep(REST)

@@ -23,8 +23,8 @@ R = TypeVar("R")
 
 COUNTER = Box(24, 72, 400, 196)
 """Where the demo guest counts."""
-TITLE = Box(20, 10, 240, 38)
-"""Where it always shows the same."""
+STILL = Box(140, 224, 512, 240)
+"""Where it always shows the same, and where QEMU writes that a guest has not initialised its display."""
 
 CHANNELS = {ChannelType.MAIN, ChannelType.DISPLAY, ChannelType.INPUTS, ChannelType.CURSOR}
 SEAMLESS = ["Announced", "Linked", "Switching", "Switched"]

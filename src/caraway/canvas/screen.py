@@ -85,6 +85,12 @@ class Screen:
             self._heads, self._next_heads = self._next_heads, None
         self._changed(self.surface.bounds, new_picture=True)
 
+    def freeze(self) -> None:
+        """Keep the picture as it is until the next MARK: what the channel draws until then is not to be seen."""
+        if self._live and self.surface is not None:
+            self._next, self.surface = self.surface, self.surface.copy()
+            self._live = False
+
     def damage(self, boxes: Sequence[Box]) -> None:
         """The primary surface was drawn on in these rectangles. Not visible before its MARK."""
         if self._live and boxes:

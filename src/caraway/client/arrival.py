@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from caraway.canvas.region import Box, union
+from caraway.canvas.region import Box, intersect, union
 from caraway.canvas.screen import Screen
 from caraway.canvas.surface import Surface
 
@@ -26,6 +26,9 @@ MAX_PIECES = 128
 
 PATIENCE = 3.0
 """Seconds after which a picture is shown though it never rests: a guest may have changed its mode and play."""
+
+PLACEHOLDER_TEXT = Box(0, 224, 640, 240)
+"""Where QEMU writes that the guest has not initialised its display: the middle row of its 640x480 placeholder."""
 
 
 def _is_blank(surface: Surface) -> bool:
@@ -129,3 +132,37 @@ class Arrival:
         if self._due is not None:
             self._due.cancel()
         self._due = None if seconds is None else asyncio.get_running_loop().call_later(seconds, self._adopt)
+
+
+class Settling:
+    """The picture after a seamless move, until the target draws what the guest shows.
+
+    Before its VM runs QEMU writes its placeholder's text on the surface that it has taken over.
+    arrived: called when the guest's picture is shown.
+    """
+
+    def __init__(self, screen: Screen, arrived: Callable[[], None]) -> None:
+        self._screen = screen
+        self._arrived = arrived
+        self._patience: asyncio.TimerHandle | None = None
+        screen.freeze()
+
+    def mark(self) -> None:
+        """The surface is meaningful: it was before."""
+
+    def drawn(self, boxes: Sequence[Box]) -> None:
+        """The surface was drawn on."""
+        if any(intersect(box, PLACEHOLDER_TEXT) != box for box in boxes):
+            self._adopt()
+        elif self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._adopt)
+
+    def stop(self) -> None:
+        """Decide nothing more."""
+        if self._patience is not None:
+            self._patience.cancel()
+
+    def _adopt(self) -> None:
+        self.stop()
+        self._screen.mark()
+        self._arrived()

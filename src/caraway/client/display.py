@@ -12,7 +12,7 @@ from caraway.canvas.region import Box, clipped
 from caraway.canvas.screen import Change, Screen
 from caraway.canvas.source import Brush, Pattern
 from caraway.canvas.surface import Surface
-from caraway.client.arrival import Arrival
+from caraway.client.arrival import Arrival, Settling
 from caraway.client.blinking import Blinking
 from caraway.client.channel import Channel, handles
 from caraway.client.connection import Connection
@@ -99,7 +99,7 @@ class DisplayChannel(Channel):
         self._surfaces: dict[int, Surface] = {}
         self._surface_pixels = 0
         self._images = ImageDecoder(self._surface)
-        self._arriving: Arrival | None = None
+        self._arriving: Arrival | Settling | None = None
 
     def reset(self) -> None:
         """Forget all surfaces and palettes; the picture stays on the screen until the next host's is complete."""
@@ -136,6 +136,8 @@ class DisplayChannel(Channel):
     def continue_on(self, connection: Connection, first: Message | None) -> None:
         """Go on at the target, which has all of the channel's state but this wish."""
         super().continue_on(connection, first)
+        if self._arriving is None and self.screen.live:
+            self._arriving = Settling(self.screen, self._arrived)
         self._ask_for_lz()
 
     def _ask_for_lz(self) -> None:
@@ -233,19 +235,27 @@ class DisplayChannel(Channel):
         self._surfaces[message.surface_id] = surface
         self._surface_pixels = pixels
         if message.surface_id == PRIMARY or message.flags & SurfaceFlags.PRIMARY:
-            if self._arriving is None and self.screen.surface is not None:
-                self._arriving = Arrival(self.screen, self._arrived, same_size=False)
+            self._next_picture(surface)
+
+    def _next_picture(self, surface: Surface | None) -> None:
+        """There is another primary surface, or none for now: the picture stays until the next is complete."""
+        if isinstance(self._arriving, Settling):
+            self._arriving.stop()
+            self._arriving = None
+        if self._arriving is None and self.screen.surface is not None:
+            self._arriving = Arrival(self.screen, self._arrived, same_size=False)
+        if surface is None:
+            self.screen.lost()
+        else:
             self.screen.begin(surface)
-            if self._arriving is not None:
-                self._arriving.begin(surface)
+        if self._arriving is not None:
+            self._arriving.begin(surface)
 
     @handles(SurfaceDestroy)
     def _surface_destroy(self, message: SurfaceDestroy) -> None:
         self._forget_surface(message.surface_id)
         if message.surface_id == PRIMARY:
-            self.screen.lost()
-            if self._arriving is not None:
-                self._arriving.begin(None)
+            self._next_picture(None)
 
     @handles(Mark)
     def _mark(self, message: Mark) -> None:
