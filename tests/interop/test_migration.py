@@ -87,7 +87,6 @@ async def test_migrate_at_once_after_the_announcement(seamless: bool) -> None:
         await a.qmp("migrate", uri=uri)
         await told.wait(Switched)
         await is_used(session, b)
-    print(f"\nmigrate at once: {told.kinds}")
 
 
 async def test_cancelled_and_tried_again() -> None:

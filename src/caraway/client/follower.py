@@ -96,6 +96,10 @@ class Follower:
         self._dials: dict[Key, asyncio.Task[None]] = {}
         self._early: dict[Key, asyncio.Task[Connection]] = {}
         """Links beside that of the target's main, up to their authentication; the machine asks for them after it."""
+        self._agreed: asyncio.Future[None] | None = None
+        """Done once the target knows how the session will move; its other channels are let in only then."""
+        self._asks = False
+        """Whether it has been asked to take the session over with its state."""
         self._parked: dict[Key, ParkedLink] = {}
         self._aside: list[Connection] = []
         self._target: Dialer | None = None
@@ -183,6 +187,7 @@ class Follower:
             case actions.Reply(message=message):
                 session.main.flow.send(message)
             case actions.Ask(message=message):
+                self._asks = True
                 self._parked[MAIN].connection.write_message(message.id, message.pack(), 1)
             case actions.HoldQueue(channel=key, flush_mark=flush_mark):
                 session.channels[key].flow.hold(MigrateFlushMark() if flush_mark else None)
@@ -215,12 +220,13 @@ class Follower:
     async def _link(
         self, attempt: int, key: Key, endpoint: Endpoint, *, fresh: bool, early: asyncio.Task[Connection] | None
     ) -> None:
-        is_in = asyncio.get_running_loop().create_future()
         try:
             if fresh or self._target is None or self._target.endpoint.host != endpoint.host:
                 self._target = Dialer(endpoint, await self._password(endpoint))
             if key == MAIN:
-                self._link_early(self._target, is_in)
+                self._agreed = asyncio.get_running_loop().create_future()
+                self._asks = False
+                self._link_early(self._target)
             connection = await (early or self._dial(self._target, key))
         except CarawayError as error:
             self._drop_early()
@@ -234,24 +240,30 @@ class Follower:
         assert machine is not None
         self.feed(events.LinkUp(attempt, key, machine.server_channel))
         if key == MAIN:
-            is_in.set_result(None)
             self._drop_early()
+            if not self._asks:
+                self._let_others_in()
 
-    def _dial(
-        self, target: Dialer, key: Key, after: asyncio.Future[None] | None = None
-    ) -> Coroutine[Any, Any, Connection]:
+    def _dial(self, target: Dialer, key: Key) -> Coroutine[Any, Any, Connection]:
         capabilities = self._session.capabilities(type(self._session.channels[key]))
+        after = None if key == MAIN else self._agreed
         return target.dial(*key, self._session.main.session_id, capabilities, after=after)
 
-    def _link_early(self, target: Dialer, main_is_in: asyncio.Future[None]) -> None:
+    def _let_others_in(self) -> None:
+        if self._agreed is not None and not self._agreed.done():
+            self._agreed.set_result(None)
+
+    def _link_early(self, target: Dialer) -> None:
         """Begin all links at once: the server lets in others only after main, but tells its keys to all.
 
+        Before a seamless move it has to have heard of that first: it takes a channel in the way that holds when its
+        link comes, and a deployed one ends with an assertion if it took another attempt for a seamless one before.
         Not where main's link may show that the others have to use TLS.
         """
         if target.endpoint.tls_port is None or target.endpoint.tls_required:
             for key in self._session.living():
                 if key != MAIN:
-                    early = self._early[key] = asyncio.ensure_future(self._dial(target, key, main_is_in))
+                    early = self._early[key] = asyncio.ensure_future(self._dial(target, key))
                     early.add_done_callback(_note)
                     self._keep(early)
 
@@ -284,6 +296,7 @@ class Follower:
     def _parked_main(self, link: ParkedLink, frame: Frame) -> None:
         if frame.type in _HANDSHAKE:
             message = unpack(_HANDSHAKE[frame.type], frame.body, link.connection.peer)
+            self._let_others_in()
             self.feed(events.TargetReceived(link.attempt, message))
         elif frame.type == Ping.id:
             ping = unpack(Ping, frame.body, link.connection.peer)
