@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from caraway.errors import (
     AuthError,
@@ -16,6 +16,7 @@ from caraway.errors import (
     ProtocolError,
     TlsError,
 )
+from caraway.lazy import importer
 
 if TYPE_CHECKING:
     from caraway.client import KeyNameError, Screenshot, Session, connect
@@ -47,13 +48,4 @@ __all__ = [
     "connect",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Public names are imported when first used, so that `import caraway` costs nothing."""
-    if name not in _LAZY:
-        raise AttributeError(f"module 'caraway' has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = importer(globals(), _LAZY)
