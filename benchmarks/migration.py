@@ -10,13 +10,13 @@ every 20 ms from here. Both servers stand behind a relay that keeps every byte b
 without a delay there is one for switch-host only, where it takes the capabilities for the other modes out of the links
 of both clients.
 
-The definitions are those of spec/migration.md, section 14. `gap` is the pause between the last change of the
-counter's pixels from the source and the first one from the target, `longest` the longest pause of the whole
-recording; pictures without the counter do not count, and a change that comes in pieces counts when it is complete.
-`blank` is the time in which the picture was gone or was not the guest's. `keys_lost` are those pressed that neither
-guest has read. `link` is from the announcement until the target has all links, `resume` from RESUME at the target to
-the end of the gap. Times are milliseconds, medians of the runs; the ratio is ours over the C client's (smaller is
-better). Round trips are what the delay adds to the gap or to linking, in round-trip times.
+The definitions are those of spec/migration.md, section 14. `gap` is the pause between the last change of the counter's
+pixels from the source and the first one from the target, `longest` the longest pause of the whole recording; pictures
+without the counter do not count, and a change that comes in pieces counts when it is complete. `blank` is the time in
+which the picture was gone or was not the guest's. `keys_lost` are those pressed that neither guest has read. `link` is
+from the announcement until the target has all links, `resume` from RESUME at the target to the end of the gap. Times
+are milliseconds, medians of the runs; the ratio is ours over the C client's (smaller is better). Round trips are what
+the delay adds to the gap or to linking, in round-trip times.
 
 Needs the C client's bindings (`apt-get install python3-gi gir1.2-spiceclientglib-2.0`).
 """
