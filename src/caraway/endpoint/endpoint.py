@@ -14,7 +14,7 @@ from caraway.endpoint.verify import Verify
 from caraway.endpoint.viewer_settings import ViewerSettings
 from caraway.errors import EndpointError, TlsError
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Route(NamedTuple):
@@ -154,7 +154,7 @@ class Endpoint:
             try:
                 os.unlink(path)
             except OSError as error:
-                _log.warning("cannot remove %s, which asks for it: %s", os.fspath(path), _reason(error))
+                log.warning("cannot remove %s, which asks for it: %s", os.fspath(path), _reason(error))
         return endpoint
 
     @classmethod

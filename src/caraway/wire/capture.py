@@ -185,9 +185,6 @@ def load(path: str | PathLike[str]) -> Capture:
     return capture
 
 
-# ---- the file
-
-
 def _open(path: str) -> BinaryIO:
     if path.endswith(".gz"):
         return cast(BinaryIO, gzip.open(path, "rb"))
@@ -231,9 +228,6 @@ def _records(path: str) -> Iterator[tuple[int, Sender, float, bytes]]:
         return
     except (lzma.LZMAError, gzip.BadGzipFile, zlib.error) as error:
         raise ProtocolError(f"{path}: {error}") from None
-
-
-# ---- the link stage
 
 
 class _LinkStage:

@@ -55,9 +55,6 @@ class LayoutError(ValueError):
         self.text = text
 
 
-# ---- the vocabulary of annotations
-
-
 @dataclass(slots=True, eq=False, repr=False, match_args=False)
 class Scalar:
     """A value that one `struct` code packs."""
@@ -196,9 +193,6 @@ class TaggedBy:
     name: str
 
 
-# ---- structures
-
-
 class Struct:
     """Base of everything that has a layout."""
 
@@ -265,8 +259,6 @@ def _first_init(self: Struct, *args: Any, **kwargs: Any) -> None:
     cls.__init__ = namespace["__init__"]
     cls.__init__(self, *args, **kwargs)
 
-
-# ---- layouts: annotations, understood
 
 POINTER_SIZE = 4
 
@@ -451,8 +443,6 @@ def layout(cls: type[Struct]) -> list[Item]:
                 items.append(_item(name, annotation, hidden))
     return items
 
-
-# ---- layouts, compiled
 
 Unpack = Callable[[Buffer, int, int, int], tuple[Any, int]]
 Pack = Callable[[Any, bytearray, "Later", int], None]

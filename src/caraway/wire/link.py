@@ -7,6 +7,7 @@ end. When a machine is `done`, data messages begin with `rest`. What ends the li
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -91,7 +92,7 @@ def channel_name(channel_type: ChannelType | int, channel_id: int) -> str:
     return f"{name} {channel_id}"
 
 
-class _Conversation:
+class _Conversation(ABC):
     """What both sides share: bytes in and out, and steps that ask for bytes as they go."""
 
     name: str
@@ -109,8 +110,9 @@ class _Conversation:
         self._steps = self._run()
         self._needs = next(self._steps)
 
+    @abstractmethod
     def _run(self) -> Steps:
-        raise NotImplementedError
+        """The conversation, from this side."""
 
     def _waits(self) -> bool:
         """Whether the steps cannot go on, whatever comes."""
