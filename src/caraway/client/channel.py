@@ -146,7 +146,8 @@ class Channel:
         while self._uses(connection):
             self._turn_ends = time.monotonic() + TURN
             while self._uses(connection) and (frame := self._next_frame(connection)) is not None:
-                await self._turn()
+                if time.monotonic() > self._turn_ends:
+                    await self._give_way()
                 await self._take(frame)
             if not self._uses(connection):
                 return
@@ -163,11 +164,10 @@ class Channel:
         except ProtocolError as error:
             raise ProtocolError(f"{self.name}: {error}") from None
 
-    async def _turn(self) -> None:
-        """Let others have their turn, if this channel has had its."""
-        if time.monotonic() > self._turn_ends:
-            await asyncio.sleep(0)
-            self._turn_ends = time.monotonic() + TURN
+    async def _give_way(self) -> None:
+        """Let others have their turn."""
+        await asyncio.sleep(0)
+        self._turn_ends = time.monotonic() + TURN
 
     def _uses(self, connection: Connection) -> bool:
         return self.connection is connection and not self.halted
@@ -207,7 +207,8 @@ class Channel:
                 waiting = self._dispatch(type, data)
                 if waiting is not None:
                     await waiting
-                await self._turn()
+                if time.monotonic() > self._turn_ends:
+                    await self._give_way()
         except LayoutError as error:
             raise ProtocolError(f"{self.name}: sub-messages {error}") from None
 
