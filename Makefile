@@ -14,7 +14,7 @@ help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1#\2/p' Makefile | column -t -s '#' 2>/dev/null || \
 	  sed -n 's/^\([a-z]*\):.*## /  make \1: /p' Makefile
 
-build: .venv/.built ## Virtual environment with the package (editable) and what develops it
+build: .venv/.kernels ## Virtual environment with the package (editable), its kernels and what develops it
 	@true
 
 .venv/.built: pyproject.toml
@@ -22,6 +22,10 @@ build: .venv/.built ## Virtual environment with the package (editable) and what 
 	@test -x $(BIN)/python || { echo "making .venv"; $(PYTHON) -m venv .venv; }
 	@echo "installing Caraway and its tools into .venv"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+.venv/.kernels: .venv/.built setup.py $(wildcard src/caraway/*/kernels/*.*)
+	@$(BIN)/python setup.py --quiet build_ext --inplace
 	@touch $@
 
 .venv/.docs: .venv/.built
@@ -54,5 +58,5 @@ bench: build ## Run the benchmarks
 	@$(foreach file,$(BENCHMARKS),echo "== $(file)" && $(BIN)/python $(file) &&) true
 
 clean: ## Remove everything that was made here
-	rm -rf .venv build dist site $(OUT) src/*.egg-info .*_cache .hypothesis
+	rm -rf .venv build dist site $(OUT) src/*.egg-info .*_cache .hypothesis src/caraway/*/kernels/*/
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,20 @@
+"""Compiled inner loops of the codecs (spec/kernels.md): buffers and integers, no objects, no messages.
+
+The modules are Cython in pure-Python mode; a module of pointers does not run uncompiled. Each is built for every
+processor (`baseline`) and for x86-64 processors with AVX2 and BMI (`v3`): what is imported from here is the build for
+the processor of now. CARAWAY_KERNELS=baseline asks for the other.
+"""
+
+import os
+
+_HERE = __path__[0]
+__path__ = [os.path.join(_HERE, "baseline")]
+
+from caraway.codecs.kernels import cpu  # noqa: E402
+
+LEVEL = os.environ.get("CARAWAY_KERNELS") or cpu.level()
+"""Which build this process runs: "v3" or "baseline"."""
+
+if LEVEL not in ("baseline", "v3"):
+    raise ImportError(f"CARAWAY_KERNELS is {LEVEL!r}: say baseline or v3")
+__path__ = [os.path.join(_HERE, LEVEL)]

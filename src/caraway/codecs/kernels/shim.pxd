@@ -1,0 +1,14 @@
+# What Cython cannot spell: see shim.h.
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef extern from "shim.h" nogil:
+    bint is_x86_64_v3()
+    uint16_t load16(const uint8_t *at)
+    uint32_t load32(const uint8_t *at)
+    uint64_t load64(const uint8_t *at)
+    uint32_t load32_big_endian(const uint8_t *at)
+    void store16(uint8_t *at, uint16_t value)
+    void store32(uint8_t *at, uint32_t value)
+    void store64(uint8_t *at, uint64_t value)
+    int leading_zeros32(uint32_t value)
+    int trailing_zeros64(uint64_t value)
