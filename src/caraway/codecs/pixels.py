@@ -61,6 +61,11 @@ def packed_rows(data: Buffer, stride: int, row_bytes: int, height: int, *, flip:
     return b"".join([view[at : at + row_bytes] for at in (reversed(starts) if flip else starts)])
 
 
+def set_high_bytes(data: bytearray, value: int) -> None:
+    """Set byte 3 of each 4-byte pixel, in place."""
+    data[3::4] = bytes([value]) * (len(data) // 4)
+
+
 def bgrx_from_bgr(data: Buffer) -> bytearray:
     """3 bytes a pixel to 4, x = 0."""
     data = plain(data)
