@@ -45,7 +45,7 @@ def extensions() -> list[Extension]:
                         f"{package.replace('/', '.')}.{level}.{kernel.stem}",
                         [place(kernel, copies / level / kernel.name)],
                         include_dirs=[str(SHIM)],
-                        depends=[str(SHIM / "shim.h")],
+                        depends=[str(header) for header in SHIM.glob("*.h")],
                         define_macros=[("Py_LIMITED_API", "0x030B0000"), ("CYTHON_LIMITED_API", "1")],
                         extra_compile_args=["-O3", *options],
                         py_limited_api=True,

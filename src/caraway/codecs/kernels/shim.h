@@ -12,11 +12,13 @@
 #define LITTLE32(value) __builtin_bswap32(value)
 #define LITTLE64(value) __builtin_bswap64(value)
 #define BIG32(value) (value)
+#define BIG64(value) (value)
 #else
 #define LITTLE16(value) (value)
 #define LITTLE32(value) (value)
 #define LITTLE64(value) (value)
 #define BIG32(value) __builtin_bswap32(value)
+#define BIG64(value) __builtin_bswap64(value)
 #endif
 
 static inline int is_x86_64_v3(void)
@@ -58,6 +60,13 @@ static inline uint32_t load32_big_endian(const uint8_t *at)
     return BIG32(value);
 }
 
+static inline uint64_t load64_big_endian(const uint8_t *at)
+{
+    uint64_t value;
+    memcpy(&value, at, sizeof value);
+    return BIG64(value);
+}
+
 static inline void store16(uint8_t *at, uint16_t value)
 {
     value = LITTLE16(value);
@@ -80,6 +89,16 @@ static inline void store64(uint8_t *at, uint64_t value)
 static inline int leading_zeros32(uint32_t value)
 {
     return __builtin_clz(value);
+}
+
+/* Of 0: 63 or 64. */
+static inline unsigned leading_zeros64(uint64_t value)
+{
+#ifdef __LZCNT__
+    return value ? (unsigned)__builtin_clzll(value) : 64;
+#else
+    return (unsigned)__builtin_clzll(value | 1);
+#endif
 }
 
 static inline int trailing_zeros64(uint64_t value)
