@@ -86,6 +86,11 @@ def test_top_row_first_is_not_copied():
     assert bitmap.decode(8, 2, 2, 8, data, top_down=True).data is data
 
 
+def test_flipped():
+    picture = Bitmap(2, 2, PixelFormat.INDEX8, 3, b"ab_cd_", [1])
+    assert bitmap.flipped(picture) == Bitmap(2, 2, PixelFormat.INDEX8, 2, b"cdab", [1])
+
+
 def test_high_bits():
     picture = Bitmap(1, 2, PixelFormat.BGRX32, 6, b"\1\2\3\0__\4\5\6\7")
     assert bytes(bitmap.with_high_bits(picture).data) == b"\1\2\3\xff\4\5\6\xff"

@@ -150,6 +150,13 @@ def from_indices(indexed: Bitmap, palette_format: PixelFormat = PixelFormat.BGRX
     return Bitmap(width, height, PixelFormat.BGRX32, width * 4, pixels.look_up(indices, palette, 4))
 
 
+def flipped(bitmap: Bitmap) -> Bitmap:
+    """The same picture upside down."""
+    row_bytes = bitmap.format.row_bytes(bitmap.width)
+    rows = pixels.packed_rows(bitmap.data, bitmap.stride, row_bytes, bitmap.height, flip=True)
+    return Bitmap(bitmap.width, bitmap.height, bitmap.format, row_bytes, rows, bitmap.palette)
+
+
 def with_high_bits(bitmap: Bitmap) -> Bitmap:
     """The same picture with x = 255 in every pixel, if it is BGRX32 (HIGH_BITS_SET, spec/lz.md 9)."""
     if bitmap.format is not PixelFormat.BGRX32:

@@ -73,15 +73,14 @@ def read_size(data: Buffer, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     if len(data) * _PIXELS_PER_BYTE < width * height:
         raise CodecError(f"JPEG: {len(data)} bytes cannot hold {width}x{height} pixels")
     # A scan costs time for the whole picture, however few its bytes are.
-    if bytes(memoryview(data)[end:]).count(b"\xff\xda") >= components:
+    if pixels.plain(data).count(b"\xff\xda", end) >= components:
         raise CodecError("JPEG: more scans than components")
     return width, height
 
 
-def decode(data: Buffer, *, fast: bool = False, max_pixels: int = MAX_PIXELS) -> Bitmap:
+def decode(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> Bitmap:
     """Decode one JPEG.
 
-    fast: a quicker transform, a few units off; what deployed clients use for video.
     Returns a top-down BGRX32 bitmap, x = 0.
     Raises CodecError if the data is damaged, ends early, or is not baseline JPEG.
     """
@@ -90,7 +89,7 @@ def decode(data: Buffer, *, fast: bool = False, max_pixels: int = MAX_PIXELS) ->
     width, height = read_size(data, max_pixels)
     rows = bytearray(width * height * 4)
     try:
-        simplejpeg.decode_jpeg(data, "BGRX", fastdct=fast, fastupsample=fast, buffer=rows)
+        simplejpeg.decode_jpeg(data, "BGRX", buffer=rows)
     except (ValueError, RuntimeError) as error:
         raise CodecError(f"JPEG: {error}") from None
     pixels.set_high_bytes(rows, 0)
