@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from caraway.codecs import lz
+from caraway.codecs import lz, quic
 from caraway.codecs.bitmap import Bitmap, PixelFormat
 from caraway.codecs.kernels import LEVEL
 
@@ -63,6 +63,7 @@ def itself(picture: Bitmap) -> Bitmap:
 KERNELS = {
     "lz decode": Kernel(lz.encode, lz.decode),
     "lz encode": Kernel(itself, lz.encode),
+    "quic encode": Kernel(itself, quic.encode),
 }
 
 

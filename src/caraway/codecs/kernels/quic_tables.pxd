@@ -6,14 +6,14 @@ cdef extern from "quic_tables.h" nogil:
     const uint8_t QUIC_CHAOS[256]
     const uint16_t QUIC_TRIGGER[7]
     const uint8_t QUIC_RUN_BITS[32]
-    const uint8_t QUIC_PREFIX_8[8]
-    const uint8_t QUIC_SUFFIX_8[8]
-    const uint8_t QUIC_PREFIX_5[8]
-    const uint8_t QUIC_SUFFIX_5[8]
+    const uint8_t *QUIC_PREFIX_8
+    const uint8_t *QUIC_SUFFIX_8
+    const uint8_t *QUIC_PREFIX_5
+    const uint8_t *QUIC_SUFFIX_5
     const uint16_t QUIC_LENGTHS_OF_8[256][8]
     const uint16_t QUIC_LENGTHS_OF_5[32][8]
-    const uint8_t QUIC_BUCKET_OF_8[256]
-    const uint8_t QUIC_BUCKET_OF_5[32]
+    const uint8_t *QUIC_BUCKET_OF_8
+    const uint8_t *QUIC_BUCKET_OF_5
     const uint32_t QUIC_RESIDUAL_8[3][256]
     const uint32_t QUIC_RESIDUAL_5[3][256]
     uint32_t quic_count(uint16_t *counters, const uint16_t *lengths)

@@ -1,0 +1,406 @@
+"""The QUIC encoder (spec/quic.md): residuals and equality of a row in one pass each, then code words by table.
+
+A pixel is 4 bytes here, b, g, r and one that is not coded, whatever it is outside; the five bits of RGB16 are the high
+ones of a byte. Alpha, and GRAY, are rows of bytes. What a run skips keeps the symbols of older rows, hence a row of
+symbols is completed from the one above.
+"""
+
+import cython
+from cython.cimports.caraway.codecs.kernels.quic_tables import (
+    QUIC_RUN_BITS,
+    QUIC_TRIGGER,
+    family_of,
+    reset_model,
+    reset_state,
+    rnd,
+    update,
+)
+from cython.cimports.caraway.codecs.kernels.shim import load16, load32, load64, store32, trailing_zeros64
+from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
+from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
+from cython.cimports.libc.stdlib import calloc, free, realloc
+from cython.cimports.libc.string import memcpy, memset
+
+ALL_EQUAL = cython.declare(uint64_t, 0x0101010101010101)
+CODES_8 = cython.declare(Code[8 * 256])
+CODES_5 = cython.declare(Code[8 * 256])
+
+
+def build_codes(codes, bits):
+    """The code words of a family: 256 for each code."""
+    family: Family = family_of(bits)
+    code: cython.int
+    symbol: cython.int
+    plain: cython.int
+    word: cython.int
+    for code in range(bits):
+        plain = family.prefix[code] << code
+        for symbol in range(1 << bits):
+            word = (1 << code) | (symbol & ((1 << code) - 1)) if symbol < plain else symbol - plain
+            codes[code * 256 + symbol].bits = word
+            codes[code * 256 + symbol].length = family.lengths[symbol * 8 + 7 - code]
+
+
+build_codes(CODES_8, 8)
+build_codes(CODES_5, 5)
+
+
+def start_plane(plane, channels, bits):
+    c: cython.int
+    plane.channels = channels
+    plane.family = family_of(bits)
+    plane.codes = CODES_8
+    if bits == 5:
+        plane.codes = CODES_5
+    reset_state(cython.address(plane.state))
+    for c in range(channels):
+        reset_model(cython.address(plane.channel[c].model), bits)
+        select_codes(plane, cython.address(plane.channel[c]), 0, 256)
+
+
+def select_codes(plane, channel, first, end):
+    symbol: cython.int
+    for symbol in range(first, end):
+        channel.codes[symbol] = plane.codes + channel.model.code[symbol] * 256
+
+
+def learn(plane, column):
+    """Update the models with the pixel at `column`."""
+    size: cython.int = 4 if plane.channels == 3 else 1
+    symbols: cython.pointer(cython.const[uint8_t]) = plane.symbols + size * column
+    channel: cython.pointer(Channel)
+    trigger: uint32_t = QUIC_TRIGGER[plane.state.wm]
+    bucket: cython.int
+    c: cython.int
+    for c in range(plane.channels):
+        channel = cython.address(plane.channel[c])
+        if update(cython.address(channel.model), cython.address(plane.family), trigger, symbols[c - size], symbols[c]):
+            bucket = plane.family.bucket[symbols[c - size]]
+            select_codes(
+                plane, channel, (1 << bucket) - 1, 256 if bucket == plane.family.bits - 1 else (2 << bucket) - 1
+            )
+
+
+def emit(bits, value, length):
+    """Append 1 to 32 bits, and store what makes a word; what does not is stored again later."""
+    bits.pending = bits.pending << length | value
+    bits.count += length
+    store32(bits.at, cython.cast(uint32_t, (bits.pending << (64 - bits.count)) >> 32))
+    bits.at += (bits.count >> 5) * 4
+    bits.count &= 31
+
+
+def code_colours(plane, bits, column, limit):
+    """Code pixels from `column` to before `limit`, or to where a run may start, which is returned."""
+    stream: Bits = bits[0]
+    symbols: cython.pointer(cython.const[uint8_t]) = plane.symbols
+    runs: cython.pointer(cython.const[uint8_t]) = plane.runs
+    pixel: uint32_t = load32(symbols + 4 * column - 4)
+    b: uint32_t = pixel & 255
+    g: uint32_t = (pixel >> 8) & 255
+    r: uint32_t = (pixel >> 16) & 255
+    codes_b: cython.pointer(cython.const[Code]) = plane.channel[0].codes[b]
+    codes_g: cython.pointer(cython.const[Code]) = plane.channel[1].codes[g]
+    codes_r: cython.pointer(cython.const[Code]) = plane.channel[2].codes[r]
+    length_gb: cython.uint
+    length: cython.uint
+    value: uint64_t
+    while column < limit and not runs[column]:
+        pixel = load32(symbols + 4 * column)
+        b = pixel & 255
+        g = (pixel >> 8) & 255
+        r = (pixel >> 16) & 255
+        length_gb = codes_g[g].length + codes_b[b].length
+        length = length_gb + codes_r[r].length
+        value = cython.cast(uint64_t, codes_g[g].bits) << codes_b[b].length | codes_b[b].bits
+        if length <= 32:
+            emit(cython.address(stream), cython.cast(uint64_t, codes_r[r].bits) << length_gb | value, length)
+        else:
+            emit(cython.address(stream), codes_r[r].bits, codes_r[r].length)
+            emit(cython.address(stream), codes_g[g].bits, codes_g[g].length)
+            emit(cython.address(stream), codes_b[b].bits, codes_b[b].length)
+        codes_b = plane.channel[0].codes[b]
+        codes_g = plane.channel[1].codes[g]
+        codes_r = plane.channel[2].codes[r]
+        column += 1
+    bits[0] = stream
+    return column
+
+
+def code_bytes(plane, bits, column, limit):
+    """As `code_colours`, for one channel."""
+    stream: Bits = bits[0]
+    symbols: cython.pointer(cython.const[uint8_t]) = plane.symbols
+    runs: cython.pointer(cython.const[uint8_t]) = plane.runs
+    codes: cython.pointer(cython.const[Code]) = plane.channel[0].codes[symbols[column - 1]]
+    symbol: uint8_t
+    while column < limit and not runs[column]:
+        symbol = symbols[column]
+        emit(cython.address(stream), codes[symbol].bits, codes[symbol].length)
+        codes = plane.channel[0].codes[symbol]
+        column += 1
+    bits[0] = stream
+    return column
+
+
+def code_pixels(plane, bits, column, limit):
+    if plane.channels == 3:
+        return code_colours(plane, bits, column, limit)
+    return code_bytes(plane, bits, column, limit)
+
+
+def code_run(plane, bits, length):
+    run_bits: cython.uint = QUIC_RUN_BITS[plane.state.mel]
+    while length >= cython.cast(cython.Py_ssize_t, 1) << run_bits:
+        emit(bits, 1, 1)
+        length -= cython.cast(cython.Py_ssize_t, 1) << run_bits
+        if plane.state.mel < 31:
+            plane.state.mel += 1
+        run_bits = QUIC_RUN_BITS[plane.state.mel]
+    emit(bits, length, run_bits + 1)
+    if plane.state.mel > 0:
+        plane.state.mel -= 1
+
+
+def equal_from(plane, column, end):
+    """Number of pixels from `column` on, before `end`, that equal the one before `column`."""
+    start: cython.Py_ssize_t = column
+    differing: uint64_t
+    while column < end:
+        differing = load64(plane.equal + column) ^ ALL_EQUAL
+        if differing:
+            column += trailing_zeros64(differing) >> 3
+            break
+        column += 8
+    return (column if column < end else end) - start
+
+
+def code_segment(plane, bits, column, end):
+    limit: cython.Py_ssize_t
+    run: cython.Py_ssize_t
+    size: cython.int = 4 if plane.channels == 3 else 1
+    if column == 0:
+        column = code_pixels(plane, bits, 0, 1)
+        if plane.state.wait > 0:
+            plane.state.wait -= 1
+        else:
+            plane.state.wait = rnd(cython.address(plane.state))
+            learn(plane, 0)
+    stop: cython.Py_ssize_t = column + plane.state.wait
+    while column < end:
+        limit = stop + 1 if stop < end else end
+        column = code_pixels(plane, bits, column, limit)
+        if column < limit:
+            run = equal_from(plane, column, end)
+            code_run(plane, bits, run)
+            if run == 0:
+                plane.runs[column] = 0
+                continue
+            plane.state.wait = stop - column
+            memcpy(plane.symbols + column * size, plane.old_symbols + column * size, run * size)
+            column += run
+            if column == end:
+                return
+            stop = column + plane.state.wait
+        elif column > stop:
+            learn(plane, stop)
+            stop = column + rnd(cython.address(plane.state))
+    plane.state.wait = stop - end
+
+
+def code_row(plane, bits, width):
+    column: cython.Py_ssize_t = 0
+    while plane.state.wm < 6 and plane.state.wmleft <= width - column:
+        if plane.state.wmleft > 0:
+            code_segment(plane, bits, column, column + plane.state.wmleft)
+            column += plane.state.wmleft
+        plane.state.wm += 1
+        plane.state.wmleft = 2048
+    if column < width:
+        code_segment(plane, bits, column, width)
+        if plane.state.wm < 6:
+            plane.state.wmleft -= width - column
+
+
+def predict(plane, row, above, y, width):
+    """Fill in the symbols of a row."""
+    size: cython.int = 4 if plane.channels == 3 else 1
+    spare: cython.int = 8 - plane.family.bits
+    mask: uint8_t = 255 << spare
+    symbols: cython.pointer(uint8_t) = plane.symbols
+    at: cython.Py_ssize_t
+    half: uint8_t
+    difference: uint8_t
+    for at in range(size):
+        difference = row[at] - above[at] if y else row[at]
+        symbols[at] = cython.cast(uint8_t, (difference << 1) ^ -(difference >> 7)) >> spare
+        symbols[at - size] = plane.old_symbols[at] if y else 0
+    if y == 0:
+        above = row - size
+    for at in range(size, size * width):
+        half = ((row[at - size] & above[at]) + ((row[at - size] ^ above[at]) >> 1)) & mask
+        difference = row[at] - half
+        symbols[at] = cython.cast(uint8_t, (difference << 1) ^ -(difference >> 7)) >> spare
+
+
+def compare(plane, row, y, width):
+    """Fill in where a pixel equals its left neighbour, and where a run may start."""
+    column: cython.Py_ssize_t
+    equal: cython.pointer(uint8_t) = plane.equal
+    equal_above: cython.pointer(uint8_t) = plane.equal_above
+    runs: cython.pointer(uint8_t) = plane.runs
+    if plane.channels == 1:
+        for column in range(1, width):
+            equal[column] = row[column] == row[column - 1]
+    else:
+        for column in range(1, width):
+            equal[column] = ((load32(row + 4 * column) ^ load32(row + 4 * column - 4)) & 0xFFFFFF) == 0
+    if y == 0:
+        return
+    for column in range(3, width):
+        runs[column] = equal_above[column] & equal[column - 1]
+
+
+def expand24(to, row, width):
+    column: cython.Py_ssize_t
+    for column in range(width):
+        to[4 * column] = row[3 * column]
+        to[4 * column + 1] = row[3 * column + 1]
+        to[4 * column + 2] = row[3 * column + 2]
+    return to
+
+
+def expand16(to, row, width):
+    column: cython.Py_ssize_t
+    pixel: uint32_t
+    for column in range(width):
+        pixel = load16(row + 2 * column)
+        store32(to + 4 * column, (pixel & 0x1F) << 3 | (pixel & 0x3E0) << 6 | (pixel & 0x7C00) << 9)
+    return to
+
+
+def take_alpha(to, row, width):
+    column: cython.Py_ssize_t
+    for column in range(width):
+        to[column] = row[4 * column + 3]
+    return to
+
+
+def reserve(bits, size):
+    """Make room for `size` more bytes; tell whether there was memory."""
+    used: cython.size_t = bits.at - bits.start
+    if cython.cast(cython.size_t, bits.end - bits.at) >= size:
+        return True
+    capacity: cython.size_t = used * 2 + size
+    start: cython.pointer(uint8_t) = cython.cast(cython.pointer(uint8_t), realloc(bits.start, capacity))
+    if start == cython.NULL:
+        return False
+    bits.start, bits.at, bits.end = start, start + used, start + capacity
+    return True
+
+
+def place_rows(plane, memory, width):
+    """Give a plane its rows: zeroed memory."""
+    size: cython.Py_ssize_t = (4 if plane.channels == 3 else 1) * width + MARGIN
+    plane.symbols = memory + MARGIN // 2
+    plane.old_symbols = plane.symbols + size
+    plane.equal = memory + 2 * size
+    plane.equal_above = plane.equal + width + MARGIN
+    plane.runs = plane.equal_above + width + MARGIN
+
+
+def encode_row(plane, bits, row, above, y, width):
+    plane.symbols, plane.old_symbols = plane.old_symbols, plane.symbols
+    plane.equal, plane.equal_above = plane.equal_above, plane.equal
+    predict(plane, row, above, y, width)
+    compare(plane, row, y, width)
+    code_row(plane, bits, width)
+
+
+def encode_rows(bits, memory, data, type, width, height, stride):
+    """Append all rows; tell whether there was memory for them."""
+    colours: cython.pointer(Plane) = cython.cast(cython.pointer(Plane), memory)
+    plane: cython.pointer(Plane) = colours + 1
+    rows: cython.pointer(uint8_t) = memory + 2 * cython.sizeof(Plane)
+    converted: cython.pointer(uint8_t) = rows + 5 * (4 * width + MARGIN)
+    planes: cython.pointer(uint8_t) = converted + 8 * width
+    row: cython.pointer(cython.const[uint8_t]) = data
+    above: cython.pointer(cython.const[uint8_t]) = data
+    y: cython.Py_ssize_t
+    start_plane(colours, 3, 5 if type == 2 else 8)
+    start_plane(plane, 1, 8)
+    place_rows(colours, rows, width)
+    place_rows(plane, planes + 2 * width, width)
+    for y in range(height):
+        if not reserve(bits, PIXEL_BYTES * width + MARGIN):
+            return False
+        row = data + y * stride
+        if type == 1:
+            encode_row(plane, bits, row, above, y, width)
+            above = row
+            continue
+        if type == 2:
+            row = expand16(converted + (y & 1) * 4 * width, row, width)
+        elif type == 3:
+            row = expand24(converted + (y & 1) * 4 * width, row, width)
+        encode_row(colours, bits, row, above, y, width)
+        above = row
+        if type == 5:
+            row = take_alpha(planes + (y & 1) * width, row, width)
+            encode_row(plane, bits, row, planes + (~y & 1) * width, y, width)
+    return True
+
+
+def encode_image(bits, data, type, width, height, stride):
+    """The whole payload; tells whether there was memory for it."""
+    rows_size: cython.size_t = 5 * (4 * width + MARGIN) + 8 * width + 2 * width + 5 * (width + MARGIN)
+    if not reserve(bits, 20 + width * height):
+        return False
+    memory: cython.pointer(uint8_t) = cython.cast(
+        cython.pointer(uint8_t), calloc(1, 2 * cython.sizeof(Plane) + rows_size)
+    )
+    if memory == cython.NULL:
+        return False
+    store32(bits.at, QUIC_MAGIC)
+    store32(bits.at + 4, 0)
+    store32(bits.at + 8, type)
+    store32(bits.at + 12, width)
+    store32(bits.at + 16, height)
+    bits.at += 20
+    done: cython.bint = encode_rows(bits, memory, data, type, width, height, stride)
+    free(memory)
+    if not done:
+        return False
+    if bits.count:
+        emit(bits, 0, 32 - bits.count)
+    store32(bits.at, 0)
+    bits.at += 4
+    return True
+
+
+def encode(
+    data, type: cython.int, width: cython.Py_ssize_t, height: cython.Py_ssize_t, stride: cython.Py_ssize_t
+) -> bytes:
+    """The payload of a picture of a type (spec/quic.md 2).
+
+    data: contiguous buffer that is known to hold `height` rows of pixels, `stride` bytes from a row to the next.
+    """
+    view: Py_buffer
+    bits: Bits
+    done: cython.bint
+    memset(cython.address(bits), 0, cython.sizeof(Bits))
+    PyObject_GetBuffer(data, cython.address(view), PyBUF_SIMPLE)
+    pixels: cython.pointer(uint8_t) = cython.cast(cython.pointer(uint8_t), view.buf)
+    try:
+        if width * height < FEW_PIXELS:
+            done = encode_image(cython.address(bits), pixels, type, width, height, stride)
+        else:
+            with cython.nogil:
+                done = encode_image(cython.address(bits), pixels, type, width, height, stride)
+        if not done:
+            raise MemoryError
+        return PyBytes_FromStringAndSize(cython.cast(cython.p_char, bits.start), bits.at - bits.start)
+    finally:
+        free(bits.start)
+        PyBuffer_Release(cython.address(view))
