@@ -4,9 +4,11 @@ import asyncio
 import base64
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 CHUNK = 65536
 
@@ -150,8 +152,11 @@ async def http_proxy(
 @asynccontextmanager
 async def listening(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    *,
+    tls: ssl.SSLContext | None = None,
+    path: Path | None = None,
 ) -> AsyncIterator[int]:
-    """Serve connections on a port of 127.0.0.1; at the end nothing is left of them."""
+    """Serve connections on a port of 127.0.0.1, or at a path; at the end nothing is left of them."""
     tasks: set[asyncio.Task[None]] = set()
     writers: list[asyncio.StreamWriter] = []
 
@@ -161,9 +166,12 @@ async def listening(
         tasks.add(task)
         await asyncio.wait([task])
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    if path is not None:
+        server = await asyncio.start_unix_server(accept, path)
+    else:
+        server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield 0 if path is not None else server.sockets[0].getsockname()[1]
     finally:
         server.close()
         for task in tasks:

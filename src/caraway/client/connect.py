@@ -84,29 +84,25 @@ class Connecting:
 
     async def _connect(self) -> Session:
         async with deadline(self._timeout, f"{self._endpoint}: connecting"):
-            preloading = asyncio.ensure_future(asyncio.to_thread(preload, self._channels))
+            password = await self._credentials(self._endpoint)
+            if not isinstance(password, str):
+                raise AuthError(f"{self._endpoint}: the credentials gave {type(password).__name__}, not a str")
+            session = Session(
+                Dialer(self._endpoint, password),
+                self._channels,
+                credentials=self._credentials,
+                policy=self._policy,
+                wants_client_mouse=self._wants_client_mouse,
+            )
+            preloading = asyncio.get_running_loop().run_in_executor(None, preload, self._channels)
             try:
-                return await self._start()
-            finally:
+                await session.start()
                 await preloading
-
-    async def _start(self) -> Session:
-        password = await self._credentials(self._endpoint)
-        if not isinstance(password, str):
-            raise AuthError(f"{self._endpoint}: the credentials gave {type(password).__name__}, not a str")
-        session = Session(
-            Dialer(self._endpoint, password),
-            self._channels,
-            credentials=self._credentials,
-            policy=self._policy,
-            wants_client_mouse=self._wants_client_mouse,
-        )
-        try:
-            await session.start()
-        except BaseException:
-            await session.abort()
-            raise
-        return session
+            except BaseException:
+                preloading.cancel()
+                await session.abort()
+                raise
+            return session
 
     def __await__(self) -> Generator[Any, None, Session]:
         return self._connect().__await__()
