@@ -1,7 +1,7 @@
 """QUIC, slow and obvious (spec/quic.md, whose names it uses): the compiled kernels are held against it.
 
-Coding and decoding are one walk over the pixels; only `Reader` and `Writer` know the direction. Pixels are rows of tuples
-of components, in the order in which they are coded.
+Coding and decoding are one walk over the pixels; only `Reader` and `Writer` know the direction. Pixels are rows of
+tuples of components, in the order in which they are coded.
 """
 
 import math
@@ -231,10 +231,8 @@ class Plane:
         for c, channel in enumerate(self.channels):
             left = self.rows[y][x - 1][c] if x else None
             above = self.rows[y - 1][x][c] if y else None
-            if left is None or above is None:
-                prediction = left or above or 0
-            else:
-                prediction = (left + above) >> 1
+            known = [value for value in (left, above) if value is not None]
+            prediction = sum(known) // max(1, len(known))
             symbol = self.family.fold(wanted[x][c] - prediction) if wanted else 0
             symbol = self.coder.symbol(self.family, channel.best[channel.bucket(x)], symbol)
             channel.res[x + 1] = symbol
@@ -266,9 +264,9 @@ def decode(data: bytes) -> tuple[str, int, int, bytes]:
     return kind, width, height, join(kind, [[pixel for row in plane.rows for pixel in row] for plane in parts])
 
 
-def encode(kind: str, width: int, height: int, pixels: bytes) -> bytes:
+def encode(kind: str, width: int, height: int, pixels: bytes, writer: Writer | None = None) -> bytes:
     """The payload of such pixels."""
-    writer = Writer()
+    writer = writer or Writer()
     parts = planes(writer, kind, width, height)
     wanted = split(kind, pixels)
     for y in range(height):

@@ -1,10 +1,17 @@
 """The QUIC codec, for pictures of true colour (spec/quic.md)."""
 
 import enum
+import struct
 
-from caraway.codecs.bitmap import Bitmap, PixelFormat, check_size
-from caraway.codecs.kernels import quic_encode
+from caraway.codecs.bitmap import MAX_PIXELS, Bitmap, PixelFormat, check_size
+from caraway.codecs.kernels import quic_decode, quic_encode
+from caraway.codecs.pixels import Buffer
 from caraway.errors import CodecError
+
+MAGIC = 0x43495551
+VERSION = 0
+
+_HEADER = struct.Struct("<5I")
 
 
 class QuicType(enum.IntEnum):
@@ -17,6 +24,14 @@ class QuicType(enum.IntEnum):
     RGBA = 5
 
 
+_LAYOUT = {
+    QuicType.GRAY: PixelFormat.A8,
+    QuicType.RGB16: PixelFormat.RGB555,
+    QuicType.RGB24: PixelFormat.BGRX32,
+    QuicType.RGB32: PixelFormat.BGRX32,
+    QuicType.RGBA: PixelFormat.BGRA32,
+}
+_CHANNELS = {QuicType.GRAY: 1, QuicType.RGB16: 3, QuicType.RGB24: 3, QuicType.RGB32: 3, QuicType.RGBA: 4}
 _TYPE = {
     PixelFormat.A8: QuicType.GRAY,
     PixelFormat.RGB555: QuicType.RGB16,
@@ -25,6 +40,33 @@ _TYPE = {
     PixelFormat.BGRX32: QuicType.RGB32,
     PixelFormat.BGRA32: QuicType.RGBA,
 }
+
+
+def decode(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> Bitmap:
+    """Decode a QUIC payload.
+
+    Returns a top-down bitmap without padding: BGRX32 with x = 0 (RGB24, RGB32), BGRA32 (RGBA), RGB555 with bit 15
+    clear (RGB16) or A8 (GRAY).
+    Raises CodecError if the header is wrong, the payload ends early, or its runs do not fit the picture.
+    """
+    if len(data) < _HEADER.size:
+        raise CodecError(f"QUIC: header needs {_HEADER.size} bytes, got {len(data)}")
+    magic, version, type, width, height = _HEADER.unpack_from(data)
+    if magic != MAGIC or version != VERSION:
+        raise CodecError(f"QUIC: magic {magic:#x}, version {version:#x}")
+    layout = _LAYOUT.get(type)
+    if layout is None:
+        raise CodecError(f"QUIC: unknown type {type}")
+    check_size(width, height, max_pixels)
+    # Row 0 has no runs, and none begins in the first three columns: each code word there takes a bit or more.
+    literals = width + (height - 1) * min(width, 3)
+    if 8 * len(data) < literals * _CHANNELS[type]:
+        raise CodecError(f"QUIC: image {width}x{height} of type {type} in {len(data)} bytes")
+    try:
+        pixels = quic_decode.decode(data, type, width, height)
+    except EOFError:
+        raise CodecError(f"QUIC: image {width}x{height} does not fit its payload of {len(data)} bytes") from None
+    return Bitmap(width, height, layout, width * (layout.bits // 8), pixels)
 
 
 def encode(bitmap: Bitmap) -> bytes:

@@ -46,10 +46,10 @@ ctypedef struct State:
 cdef inline Family family_of(int bits) noexcept nogil:
     cdef Family family
     family.bits = bits
-    family.prefix = QUIC_PREFIX_8 if bits == 8 else QUIC_PREFIX_5
-    family.suffix = QUIC_SUFFIX_8 if bits == 8 else QUIC_SUFFIX_5
+    family.prefix = &QUIC_PREFIX_8[0] if bits == 8 else &QUIC_PREFIX_5[0]
+    family.suffix = &QUIC_SUFFIX_8[0] if bits == 8 else &QUIC_SUFFIX_5[0]
     family.lengths = &QUIC_LENGTHS_OF_8[0][0] if bits == 8 else &QUIC_LENGTHS_OF_5[0][0]
-    family.bucket = QUIC_BUCKET_OF_8 if bits == 8 else QUIC_BUCKET_OF_5
+    family.bucket = &QUIC_BUCKET_OF_8[0] if bits == 8 else &QUIC_BUCKET_OF_5[0]
     return family
 
 

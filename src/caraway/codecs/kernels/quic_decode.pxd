@@ -1,0 +1,25 @@
+# Types of the QUIC decoder.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from caraway.codecs.kernels.quic_tables cimport Family, Model, State
+
+
+cdef struct Bits:
+    # `words`: the payload's, most significant byte first, then bytes to look at; `at` and `end` count bits.
+    uint8_t *words
+    uint64_t at
+    uint64_t end
+
+
+cdef struct Plane:
+    # The channels that share one state. `last`: by column, the symbols last decoded there, in 4 bytes.
+    # `short_zeros`: by code, more zeros than this are not read in the short way. `low`: see `learn`.
+    Family family
+    State state
+    Model models[3]
+    uint8_t *last
+    uint8_t short_zeros[8]
+    const uint32_t *residuals
+    uint32_t low_bits
+    uint32_t high_bit
+    int channels
+    int low
