@@ -5,20 +5,24 @@ its region and gives back the disjoint rectangles that it may have changed. A re
 drawn, so that overlapping clip rectangles do not invert a pixel twice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from caraway.canvas import source as sources
-from caraway.canvas.region import Box, PointLike, RectLike, bounding_box, clipped, intersect
-from caraway.canvas.rop import BLACK, FUNCTIONS, PUT, WHITE, truth_table
-from caraway.canvas.source import Brush, Operand, Plane, Solid, Source
+from caraway.canvas.kernels import raster as kernel
+from caraway.canvas.region import Box, PointLike, RectLike, bounding_box, box_of, clipped, intersect
+from caraway.canvas.rop import BLACK, OP_PUT, PUT, WHITE, truth_table
+from caraway.canvas.source import Brush, Pattern, Plane, Source
 from caraway.canvas.surface import Surface
-from caraway.codecs.bitmap import Bitmap
+from caraway.codecs.pixels import Buffer
 from caraway.errors import ProtocolError
 from caraway.wire.messages.display import SurfaceFormat
 from caraway.wire.messages.draw import Rop, ScaleMode
 
 Clip = Sequence[RectLike] | None
+
+Stencil = Callable[[Box], tuple[Buffer, int]]
+"""Gives, for a rectangle, a byte a pixel, 0 where nothing is drawn, and the bytes from a row to the next."""
 
 
 @dataclass(slots=True)
@@ -28,7 +32,7 @@ class Mask:
     bitmap: 1 bit a pixel, or a surface of format A1. pos: the bitmap's pixel at the left top of the box.
     """
 
-    bitmap: Bitmap | Surface
+    bitmap: Source
     pos: PointLike
     invers: bool = False
 
@@ -41,9 +45,26 @@ class Mask:
 
 def fill(surface: Surface, box: RectLike, clip: Clip, brush: Brush, rop: int, mask: Mask | None = None) -> list[Box]:
     """DRAW_FILL: word = rop(brush, destination)."""
-    function = truth_table(rop, Rop.INVERS_BRUSH, Rop.INVERS_DEST)
-    boxes = _region(surface, box, clip, mask)
-    return _combine(surface, boxes, function, sources.brush_operand(brush, surface), _placed(mask, box))
+    table = PUT if rop == OP_PUT else truth_table(rop, Rop.INVERS_BRUSH, Rop.INVERS_DEST)
+    if mask is None and not isinstance(brush, Pattern):
+        if table == PUT:
+            return paint(surface, box, clip, sources.color_word(brush, surface))
+        if table in (BLACK, WHITE):
+            return paint(surface, box, clip, 0xFFFFFFFF if table == WHITE else 0)
+    plane = sources.brush_plane(brush, surface)
+    return combine(surface, region(surface, box, clip, mask), table, plane, stencil=_stencil(mask, box))
+
+
+def paint(surface: Surface, box: RectLike, clip: Clip, word: int) -> list[Box]:
+    """Set all pixels to one word."""
+    data, size, width, height = surface.data, surface.pixel_bytes, surface.width, surface.height
+    if clip is None:
+        done = kernel.fill(data, size, width, height, box.left, box.top, box.right, box.bottom, word)
+        return [] if done is None else [box_of(done)]
+    boxes = clipped(box, surface.bounds, clip)
+    for part in boxes:
+        kernel.fill(data, size, width, height, *part, word)
+    return boxes
 
 
 def copy(
@@ -57,24 +78,44 @@ def copy(
     mask: Mask | None = None,
 ) -> list[Box]:
     """DRAW_COPY and DRAW_BLEND: word = rop(source, destination); the source is scaled if the sizes differ."""
-    function = truth_table(rop, Rop.INVERS_SRC, Rop.INVERS_DEST)
-    boxes = _region(surface, box, clip, mask)
-    if not boxes:
-        return []
-    if _same_size(box, src_area):
-        dx, dy = box.left - src_area.left, box.top - src_area.top
-        extent = Box(dx, dy, dx + source.width, dy + source.height)
-        boxes = [part for each in boxes if (part := intersect(each, extent))]
-        if not boxes:
-            return []
-        plane = sources.to_words(source, bounding_box(boxes).moved(-dx, -dy), surface)
-        plane.box = plane.box.moved(dx, dy)
-    elif src_area.left >= src_area.right or src_area.top >= src_area.bottom:
-        return []
+    table = PUT if rop == OP_PUT else truth_table(rop, Rop.INVERS_SRC, Rop.INVERS_DEST)
+    if table == PUT and mask is None and is_same_size(box, src_area) and sources.as_it_is(source, surface):
+        return _move(surface, box, clip, source, box.left - src_area.left, box.top - src_area.top)
+    boxes, plane = covered(surface, region(surface, box, clip, mask), source, src_area, box, scale_mode, table == PUT)
+    return combine(surface, boxes, table, plane, stencil=_stencil(mask, box))
+
+
+def _move(surface: Surface, box: RectLike, clip: Clip, source: Source, x: int, y: int) -> list[Box]:
+    """Copy words of the surface's own format from a source, perhaps the surface, whose left top lies at (x, y)."""
+    if clip is None:
+        boxes: Sequence[RectLike] = [box]
     else:
-        around = bounding_box(boxes)
-        plane = sources.scaled(source, src_area, box, around, scale_mode, surface, opaque=function == PUT)
-    return _combine(surface, boxes, function, plane, _placed(mask, box))
+        boxes = clipped(box, surface.bounds, clip)
+        if source is surface and len(boxes) > 1:
+            source = surface.copy()
+    data, size, width, height = surface.data, surface.pixel_bytes, surface.width, surface.height
+    words, stride, columns, rows = source.data, source.stride, source.width, source.height
+    drawn = []
+    for part in boxes:
+        done = kernel.copy(
+            data,
+            size,
+            width,
+            height,
+            part.left,
+            part.top,
+            part.right,
+            part.bottom,
+            words,
+            stride,
+            columns,
+            rows,
+            x,
+            y,
+        )
+        if done is not None:
+            drawn.append(box_of(done))
+    return drawn
 
 
 def opaque(
@@ -89,10 +130,10 @@ def opaque(
     mask: Mask | None = None,
 ) -> list[Box]:
     """DRAW_OPAQUE: copy the source, then word = rop(brush, that)."""
-    function = truth_table(rop, Rop.INVERS_BRUSH, Rop.INVERS_SRC)
+    table = truth_table(rop, Rop.INVERS_BRUSH, Rop.INVERS_SRC)
     copy(surface, box, clip, source, src_area, Rop.OP_PUT, scale_mode, mask)
-    boxes = _region(surface, box, clip, mask)
-    return _combine(surface, boxes, function, sources.brush_operand(brush, surface), _placed(mask, box))
+    boxes = region(surface, box, clip, mask)
+    return combine(surface, boxes, table, sources.brush_plane(brush, surface), stencil=_stencil(mask, box))
 
 
 def blackness(surface: Surface, box: RectLike, clip: Clip, mask: Mask | None = None) -> list[Box]:
@@ -113,20 +154,16 @@ def invers(surface: Surface, box: RectLike, clip: Clip, mask: Mask | None = None
 def copy_bits(surface: Surface, box: RectLike, clip: Clip, src_pos: PointLike) -> list[Box]:
     """COPY_BITS: move a part of the surface, as if it had been saved first; only from where it lies on the surface."""
     dx, dy = box.left - src_pos.x, box.top - src_pos.y
-    from_surface = surface.bounds.moved(dx, dy)
-    boxes = [part for each in clipped(box, surface.bounds, clip) if (part := intersect(each, from_surface))]
-    if not boxes or (dx == 0 and dy == 0):
-        return []
-    plane = sources.to_words(surface, bounding_box(boxes).moved(-dx, -dy), surface)
-    plane.box = plane.box.moved(dx, dy)
-    return _combine(surface, boxes, PUT, plane, None)
+    return _move(surface, box, clip, surface, dx, dy) if dx or dy else []
 
 
-def _same_size(one: RectLike, other: RectLike) -> bool:
+def is_same_size(one: RectLike, other: RectLike) -> bool:
+    """Whether two rectangles are as wide and as high."""
     return one.right - one.left == other.right - other.left and one.bottom - one.top == other.bottom - other.top
 
 
-def _region(surface: Surface, box: RectLike, clip: Clip, mask: Mask | None) -> list[Box]:
+def region(surface: Surface, box: RectLike, clip: Clip, mask: Mask | None = None) -> list[Box]:
+    """The disjoint rectangles that lie on the surface and within the box, the clip and the mask's bitmap."""
     boxes = clipped(box, surface.bounds, clip)
     if mask is None:
         return boxes
@@ -135,85 +172,54 @@ def _region(surface: Surface, box: RectLike, clip: Clip, mask: Mask | None) -> l
     return [part for each in boxes if (part := intersect(each, extent))]
 
 
-@dataclass(slots=True)
-class _PlacedMask:
-    """A mask and where its left top pixel lies on the destination."""
+def covered(
+    surface: Surface,
+    boxes: list[Box],
+    source: Source,
+    src_area: RectLike,
+    box: RectLike,
+    scale_mode: int,
+    opaque: bool,
+) -> tuple[list[Box], Plane]:
+    """What of a region a source draws on, and with which words: scaled, if `src_area` and `box` differ in size.
 
-    mask: Mask
-    left: int
-    top: int
-
-    def rows(self, box: Box) -> Iterator[bytes]:
-        """Rows of a byte a pixel, 255 where to draw."""
-        bitmap = self.mask.bitmap
-        area = box.moved(-self.left, -self.top)
-        if isinstance(bitmap, Surface):
-            plane = Plane(bitmap.bounds, bitmap.stride, bitmap.view, 1)
-            rows: Iterator[bytes] = (bytes(row) for row in plane.rows(area))
-        else:
-            rows = sources.bit_rows(bitmap, area)
-        return (row.translate(_COMPLEMENT) for row in rows) if self.mask.invers else rows
-
-
-_COMPLEMENT = bytes(255 - byte for byte in range(256))
-
-
-def _placed(mask: Mask | None, box: RectLike) -> _PlacedMask | None:
-    return None if mask is None else _PlacedMask(mask, box.left - mask.pos.x, box.top - mask.pos.y)
+    opaque: see `sources.scaled`.
+    """
+    if is_same_size(box, src_area):
+        dx, dy = box.left - src_area.left, box.top - src_area.top
+        extent = Box(dx, dy, dx + source.width, dy + source.height)
+        boxes = [part for each in boxes if (part := intersect(each, extent))]
+        if boxes:
+            return boxes, sources.to_words(source, bounding_box(boxes).moved(-dx, -dy), surface).moved(dx, dy)
+    elif boxes and src_area.left < src_area.right and src_area.top < src_area.bottom:
+        around = bounding_box(boxes)
+        return boxes, sources.scaled(source, src_area, box, around, scale_mode, surface, opaque=opaque)
+    return [], sources.NOTHING
 
 
-def _combine(
-    surface: Surface, boxes: list[Box], function: int, operand: Operand, mask: _PlacedMask | None
+def _stencil(mask: Mask | None, box: RectLike) -> Stencil | None:
+    if mask is None:
+        return None
+    dx, dy = mask.pos.x - box.left, mask.pos.y - box.top
+    return lambda part: sources.mask_plane(mask.bitmap, part.moved(dx, dy), invers=mask.invers)
+
+
+def combine(
+    surface: Surface,
+    boxes: list[Box],
+    table: int,
+    a: Plane,
+    b: Plane | None = None,
+    *,
+    stencil: Stencil | None = None,
 ) -> list[Box]:
-    """Draw function(operand, destination) in disjoint boxes that lie within the surface, the mask and the operand."""
-    if function in (BLACK, WHITE):
-        word = b"\xff" if function == WHITE else b"\0"
-        operand, function = Solid(word * surface.pixel_bytes), PUT
+    """Draw function(A, B, destination) in disjoint rectangles of the surface (`caraway.canvas.rop`); gives them back.
+
+    Without B the function must not depend on it. stencil: which pixels are drawn; without one, all.
+    """
+    data, size, width, height = surface.data, surface.pixel_bytes, surface.width, surface.height
     for box in boxes:
-        if mask is not None:
-            _combine_masked(surface, box, function, operand, mask)
-        elif function == PUT:
-            _put(surface, box, operand)
-        else:
-            _combine_rows(surface, box, function, operand)
+        left, top = box.left, box.top
+        others = None if b is None else b.at(left, top)
+        kernel.combine(data, size, width, height, box, table, a.at(left, top), others, stencil and stencil(box))
     return boxes
-
-
-def _rows(surface: Surface, box: Box) -> Iterator[memoryview]:
-    size = box.width * surface.pixel_bytes
-    for y in range(box.top, box.bottom):
-        start = y * surface.stride + box.left * surface.pixel_bytes
-        yield surface.view[start : start + size]
-
-
-def _put(surface: Surface, box: Box, operand: Operand) -> None:
-    if box.width == surface.width and isinstance(operand, Plane):
-        block = operand.contiguous(box)
-        if block is not None:
-            surface.view[box.top * surface.stride : box.bottom * surface.stride] = block
-            return
-    for target, row in zip(_rows(surface, box), operand.rows(box), strict=True):
-        target[:] = row
-
-
-def _combine_rows(surface: Surface, box: Box, function: int, operand: Operand) -> None:
-    apply = FUNCTIONS[function]
-    size = box.width * surface.pixel_bytes
-    ones = (1 << 8 * size) - 1
-    for target, row in zip(_rows(surface, box), operand.rows(box), strict=True):
-        result = apply(int.from_bytes(row, "little"), int.from_bytes(target, "little"), ones)
-        target[:] = result.to_bytes(size, "little")
-
-
-def _combine_masked(surface: Surface, box: Box, function: int, operand: Operand, mask: _PlacedMask) -> None:
-    apply = FUNCTIONS[function]
-    pixel_bytes = surface.pixel_bytes
-    size = box.width * pixel_bytes
-    ones = (1 << 8 * size) - 1
-    wide = bytearray(size)
-    for target, row, drawn in zip(_rows(surface, box), operand.rows(box), mask.rows(box), strict=True):
-        for component in range(pixel_bytes):
-            wide[component::pixel_bytes] = drawn
-        old = int.from_bytes(target, "little")
-        result = apply(int.from_bytes(row, "little"), old, ones)
-        target[:] = (old ^ ((old ^ result) & int.from_bytes(wide, "little"))).to_bytes(size, "little")

@@ -1,61 +1,54 @@
-"""Raster operation descriptors as one of the sixteen functions of two bits (spec/canvas.md 3)."""
+"""Raster operation descriptors as one of the 256 functions of three bits (spec/canvas.md 3, 12).
 
-from collections.abc import Callable
+Bit 4a + 2b + d of a function is its result for the bits a, b and d of its operands A, B and the destination.
+"""
 
 from caraway.wire.messages.draw import Rop
 
-BLACK = 0b0000
-PUT = 0b1100
+BLACK = 0x00
+PUT = 0xF0
 """The result is A."""
-WHITE = 0b1111
+WHITE = 0xFF
 
-BitFunction = Callable[[int, int, int], int]
-"""Of operand A, operand B and all ones, all of the same width."""
-
-FUNCTIONS: tuple[BitFunction, ...] = (
-    lambda a, b, ones: 0,
-    lambda a, b, ones: (a | b) ^ ones,
-    lambda a, b, ones: b & ~a,
-    lambda a, b, ones: a ^ ones,
-    lambda a, b, ones: a & ~b,
-    lambda a, b, ones: b ^ ones,
-    lambda a, b, ones: a ^ b,
-    lambda a, b, ones: (a & b) ^ ones,
-    lambda a, b, ones: a & b,
-    lambda a, b, ones: a ^ b ^ ones,
-    lambda a, b, ones: b,
-    lambda a, b, ones: (a ^ ones) | b,
-    lambda a, b, ones: a,
-    lambda a, b, ones: (b ^ ones) | a,
-    lambda a, b, ones: a | b,
-    lambda a, b, ones: ones,
+OP_PUT = int(Rop.OP_PUT)
+_A, _DESTINATION = 0xF0, 0xAA
+_PUT, _OR, _AND, _XOR, _BLACKNESS, _WHITENESS, _INVERS, _INVERS_RES = map(
+    int,
+    (
+        Rop.OP_PUT,
+        Rop.OP_OR,
+        Rop.OP_AND,
+        Rop.OP_XOR,
+        Rop.OP_BLACKNESS,
+        Rop.OP_WHITENESS,
+        Rop.OP_INVERS,
+        Rop.INVERS_RES,
+    ),
 )
-"""By truth table: bit 2a + b of the index is the result for bits a and b."""
-
-_A, _B = 0b1100, 0b1010
 
 
-def truth_table(rop: int, invers_a: Rop, invers_b: Rop) -> int:
-    """The function that a descriptor names, as an index into FUNCTIONS.
+def truth_table(rop: int, invers_a: int, invers_b: int) -> int:
+    """The function of operand A and the destination that a descriptor names.
 
-    invers_a, invers_b: which bits of the descriptor invert the message's operands A and B.
+    invers_a, invers_b: which bits of the descriptor invert the message's first operand and its second.
     """
-    a = _A ^ 15 if rop & invers_a else _A
-    b = _B ^ 15 if rop & invers_b else _B
-    if rop & Rop.OP_PUT:
+    rop = int(rop)
+    a = _A ^ 255 if rop & int(invers_a) else _A
+    b = _DESTINATION ^ 255 if rop & int(invers_b) else _DESTINATION
+    if rop & _PUT:
         result = a
-    elif rop & Rop.OP_OR:
+    elif rop & _OR:
         result = a | b
-    elif rop & Rop.OP_AND:
+    elif rop & _AND:
         result = a & b
-    elif rop & Rop.OP_XOR:
+    elif rop & _XOR:
         result = a ^ b
-    elif rop & Rop.OP_BLACKNESS:
+    elif rop & _BLACKNESS:
         return BLACK
-    elif rop & Rop.OP_WHITENESS:
+    elif rop & _WHITENESS:
         return WHITE
-    elif rop & Rop.OP_INVERS:
-        return _B ^ 15
+    elif rop & _INVERS:
+        return _DESTINATION ^ 255
     else:
         return _A
-    return result ^ 15 if rop & Rop.INVERS_RES else result
+    return result ^ 255 if rop & _INVERS_RES else result

@@ -1,12 +1,12 @@
 """Sources of drawing in the words of a destination: conversion, scaling, tiles (spec/canvas.md 4, 5)."""
 
-from array import array
-from collections.abc import Iterator, Sequence
+import enum
 from dataclasses import dataclass
-from typing import Literal
 
+from caraway.canvas.kernels.convert import bits, convert
+from caraway.canvas.kernels.sample import sample
 from caraway.canvas.region import Box, PointLike, RectLike, intersect
-from caraway.canvas.surface import Surface, pixel_bytes, pixel_format
+from caraway.canvas.surface import Surface
 from caraway.codecs import pixels
 from caraway.codecs.bitmap import Bitmap, PixelFormat
 from caraway.codecs.pixels import Buffer
@@ -19,60 +19,34 @@ Source = Bitmap | Surface
 
 @dataclass(slots=True)
 class Plane:
-    """Words of a destination's format that lie on it at `box`: rows `stride` bytes apart from the start of `data`."""
+    """Words of a destination's format that lie on it at `box`, and from there repeated in all directions.
+
+    data: rows `stride` bytes apart.
+    """
 
     box: Box
     stride: int
-    data: memoryview
-    pixel_bytes: int
+    data: Buffer
 
-    def contiguous(self, box: Box) -> memoryview | None:
-        """The words of `box` (within the plane) if nothing lies between its rows."""
-        if self.stride != box.width * self.pixel_bytes:
-            return None
-        start = (box.top - self.box.top) * self.stride
-        return self.data[start : start + box.height * self.stride]
+    def moved(self, dx: int, dy: int) -> "Plane":
+        """The same words, that much further right and down."""
+        return Plane(self.box.moved(dx, dy), self.stride, self.data)
 
-    def row(self, y: int) -> memoryview:
-        """The words of one row of the plane."""
-        start = (y - self.box.top) * self.stride
-        return self.data[start : start + self.box.width * self.pixel_bytes]
-
-    def rows(self, box: Box) -> Iterator[Buffer]:
-        """The words of each row of `box`, which lies within the plane."""
-        start = (box.top - self.box.top) * self.stride + (box.left - self.box.left) * self.pixel_bytes
-        size = box.width * self.pixel_bytes
-        for at in range(start, start + box.height * self.stride, self.stride):
-            yield self.data[at : at + size]
+    def at(self, left: int, top: int) -> tuple[Buffer, int, int, int, int, int]:
+        """As kernels take it: data, stride, width, height, which word lies at a place of the destination."""
+        box = self.box
+        return (
+            self.data,
+            self.stride,
+            box.width,
+            box.height,
+            (left - box.left) % box.width,
+            (top - box.top) % box.height,
+        )
 
 
-@dataclass(slots=True)
-class Solid:
-    """One word everywhere."""
-
-    word: bytes
-
-    def rows(self, box: Box) -> Iterator[Buffer]:
-        """The same row for each row of `box`."""
-        row = self.word * box.width
-        for _ in range(box.height):
-            yield row
-
-
-@dataclass(slots=True)
-class Tile:
-    """A plane repeated without end in all directions."""
-
-    plane: Plane
-
-    def rows(self, box: Box) -> Iterator[Buffer]:
-        """The words of each row of `box`."""
-        tile, size = self.plane.box, self.plane.pixel_bytes
-        start = (box.left - tile.left) % tile.width * size
-        repeats = (start + box.width * size) // (tile.width * size) + 1
-        for y in range(box.top, box.bottom):
-            row = self.plane.row(tile.top + (y - tile.top) % tile.height)
-            yield (bytes(row) * repeats)[start : start + box.width * size]
+NOTHING = Plane(Box(0, 0, 1, 1), 4, bytes(4))
+"""Word 0 everywhere."""
 
 
 @dataclass(slots=True)
@@ -83,55 +57,40 @@ class Pattern:
     pos: PointLike
 
 
-Operand = Solid | Tile | Plane
 Brush = int | Pattern | None
 """A colour word, a pattern, or NONE, which is word 0."""
 
 
-def solid(color: int, format: SurfaceFormat) -> Solid:
-    """A colour word of a message as an operand."""
-    if format is SurfaceFormat.A1:
-        return Solid(b"\xff" if color & 1 else b"\0")
-    size = pixel_bytes(format)
-    return Solid((color & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
+class Layout(enum.IntEnum):
+    """Layouts of pixels as the kernels number them."""
+
+    BGRA = 0
+    BGRX = 1
+    RGB555 = 2
+    RGB565 = 3
+    ALPHA8 = 4
+    BGR24 = 5
 
 
-def brush_operand(brush: Brush, destination: Surface) -> Operand:
-    """A brush as an operand on `destination`.
+OPAQUE = 0xFF000000
 
-    Raises ProtocolError for a tile that cannot be drawn on such a surface.
-    """
-    if not isinstance(brush, Pattern):
-        return solid(brush or 0, destination.format)
-    tile = brush.tile
-    plane = to_words(tile, Box(0, 0, tile.width, tile.height), destination)
-    plane.box = plane.box.moved(brush.pos.x, brush.pos.y)
-    return Tile(plane)
-
-
-def to_words(source: Source, area: Box, destination: Surface) -> Plane:
-    """An area of a source in the destination's format, at its place in the source.
-
-    area: within the source. Words that need no conversion are viewed, not copied, but for the destination's own.
-    Raises ProtocolError for a surface of another depth, CodecError for a bitmap that has no colours.
-    """
-    format = destination.format
-    size = destination.pixel_bytes
-    if isinstance(source, Surface):
-        if source.depth != destination.depth:
-            raise ProtocolError(f"surface of {source.depth} bits drawn on one of {destination.depth}")
-        view, stride = source.view, source.stride
-        start = area.top * stride + area.left * size
-        if source is not destination:
-            return Plane(area, stride, view[start:], size)
-        own = bytes(pixels.packed_rows(view[start:], stride, area.width * size, area.height, flip=False))
-        return Plane(area, area.width * size, memoryview(own), size)
-    if source.format in _AS_IT_IS[format]:
-        start = area.top * source.stride + area.left * size
-        return Plane(area, source.stride, memoryview(source.data)[start:], size)
-    return Plane(area, area.width * size, memoryview(_converted(source, area, format)), size)
-
-
+SURFACE_LAYOUT = {
+    SurfaceFormat.A1: Layout.ALPHA8,
+    SurfaceFormat.A8: Layout.ALPHA8,
+    SurfaceFormat.RGB555: Layout.RGB555,
+    SurfaceFormat.RGB565: Layout.RGB565,
+    SurfaceFormat.XRGB32: Layout.BGRX,
+    SurfaceFormat.ARGB32: Layout.BGRA,
+}
+BITMAP_LAYOUT = {
+    PixelFormat.BGRX32: Layout.BGRX,
+    PixelFormat.BGRA32: Layout.BGRA,
+    PixelFormat.BGR24: Layout.BGR24,
+    PixelFormat.RGB555: Layout.RGB555,
+    PixelFormat.RGB555_OPAQUE: Layout.RGB555,
+    PixelFormat.RGB565: Layout.RGB565,
+    PixelFormat.A8: Layout.ALPHA8,
+}
 _WORDS_32 = (PixelFormat.BGRX32, PixelFormat.BGRA32)
 _AS_IT_IS: dict[SurfaceFormat, tuple[PixelFormat, ...]] = {
     SurfaceFormat.A1: (),
@@ -142,66 +101,134 @@ _AS_IT_IS: dict[SurfaceFormat, tuple[PixelFormat, ...]] = {
     SurfaceFormat.ARGB32: _WORDS_32,
 }
 _THRESHOLD = bytes(255 if byte > 127 else 0 for byte in range(256))
-_ALL_OR_NOTHING = bytes([0, 255]) + bytes(254)
 
 
-def _converted(source: Bitmap, area: Box, format: SurfaceFormat) -> Buffer:
-    if source.format.bits == 1 and format is SurfaceFormat.A1:
-        return b"".join(bit_rows(source, area))
-    if source.format.bits < 8 or source.format is PixelFormat.INDEX8:
-        raise CodecError(f"{source.format.name} bitmap has no colours to draw")
-    size = source.format.bits // 8
+def color_word(brush: int | None, destination: Surface) -> int:
+    """The word that a solid brush paints: a byte 0 or 255 on surfaces of 1 bit."""
+    if destination.depth == 1:
+        return 255 if brush and brush & 1 else 0
+    return (brush or 0) & 0xFFFFFFFF
+
+
+def brush_plane(brush: Brush, destination: Surface) -> Plane:
+    """A brush as words of `destination`.
+
+    Raises ProtocolError for a tile that cannot be drawn on such a surface.
+    """
+    if isinstance(brush, Pattern):
+        tile = brush.tile
+        return to_words(tile, Box(0, 0, tile.width, tile.height), destination).moved(brush.pos.x, brush.pos.y)
+    return Plane(Box(0, 0, 1, 1), 4, color_word(brush, destination).to_bytes(4, "little"))
+
+
+def as_it_is(source: Source, destination: Surface) -> bool:
+    """Whether the words of a source are words of `destination` already.
+
+    Raises ProtocolError for a surface of another depth.
+    """
+    if isinstance(source, Surface):
+        if source.depth != destination.depth:
+            raise ProtocolError(f"surface of {source.depth} bits drawn on one of {destination.depth}")
+        return True
+    return source.format in _AS_IT_IS[destination.format]
+
+
+def to_words(source: Source, area: Box, destination: Surface) -> Plane:
+    """An area of a source in the destination's format, at its place in the source.
+
+    area: within the source. Words that need no conversion are viewed, not copied, but for the destination's own.
+    Raises ProtocolError for a surface of another depth, CodecError for a bitmap that has no colours.
+    """
+    size = destination.pixel_bytes
+    if as_it_is(source, destination):
+        start = area.top * source.stride + area.left * size
+        view = memoryview(source.data)[start:]
+        if source is not destination:
+            return Plane(area, source.stride, view)
+        own = bytes(pixels.packed_rows(view, source.stride, area.width * size, area.height, flip=False))
+        return Plane(area, area.width * size, own)
+    assert isinstance(source, Bitmap)
+    if destination.depth == 1 and source.format.bits == 1:
+        return Plane(area, area.width, _bits(source, area, invers=False))
+    return Plane(area, area.width * size, _converted(source, area, destination.format))
+
+
+def to_bgra(source: Source, area: Box, *, opaque: bool = False) -> Plane:
+    """An area of a source as b, g, r, a, premultiplied, at its place in the source; viewed where it is so already.
+
+    a is 255 without alpha, or if `opaque`. Raises CodecError for a bitmap that has no colours.
+    """
+    if isinstance(source, Surface):
+        layout, size = SURFACE_LAYOUT[source.format], source.pixel_bytes
+    else:
+        layout, size = _bitmap_layout(source), source.format.bits // 8
     start = area.top * source.stride + area.left * size
-    rows = pixels.packed_rows(
-        memoryview(source.data)[start:], source.stride, area.width * size, area.height, flip=False
-    )
-    if format in (SurfaceFormat.A8, SurfaceFormat.A1):
-        alpha = _alpha(rows, source.format)
-        return alpha if format is SurfaceFormat.A8 else alpha.translate(_THRESHOLD)
-    bgrx = to_bgrx(rows, source.format)
-    if format is SurfaceFormat.RGB555:
-        return pixels.rgb555_from_bgrx(bgrx)
-    if format is SurfaceFormat.RGB565:
-        return pixels.rgb565_from_bgrx(bgrx)
-    return bgrx
+    view = memoryview(source.data)[start:]
+    opaque = opaque or layout not in (Layout.BGRA, Layout.ALPHA8)
+    if layout is Layout.BGRA and not opaque:
+        return Plane(area, source.stride, view)
+    out = bytearray(area.width * area.height * 4)
+    high = OPAQUE if opaque else 0
+    convert(out, area.width * 4, Layout.BGRA, view, source.stride, layout, high, area.width, area.height)
+    return Plane(area, area.width * 4, out)
 
 
-def _alpha(rows: Buffer, format: PixelFormat) -> bytes:
-    if format is PixelFormat.A8:
-        return bytes(rows)
-    if format is PixelFormat.BGRA32:
-        return bytes(rows[3::4])
-    return b"\xff" * (len(rows) * 8 // format.bits)
+def _bitmap_layout(source: Bitmap) -> Layout:
+    layout = BITMAP_LAYOUT.get(source.format)
+    if layout is None:
+        raise CodecError(f"{source.format.name} bitmap has no colours to draw")
+    return layout
 
 
-def to_bgrx(rows: Buffer, format: PixelFormat) -> Buffer:
-    """Packed pixels of 8 bits or more as 4 bytes each."""
-    match format:
-        case PixelFormat.BGR24:
-            return pixels.bgrx_from_bgr(rows)
-        case PixelFormat.RGB555:
-            return pixels.bgrx_from_555(rows)
-        case PixelFormat.RGB555_OPAQUE:
-            return pixels.bgrx_from_555(rows, x=255)
-        case PixelFormat.RGB565:
-            return pixels.bgrx_from_565(rows)
-        case PixelFormat.A8:
-            black = bytearray(len(rows) * 4)
-            black[3::4] = rows
-            return black
-        case _:
-            return rows
+def _converted(source: Bitmap, area: Box, format: SurfaceFormat) -> bytearray:
+    """Words of `format`. Images without alpha are opaque on surfaces that have nothing but alpha."""
+    layout = _bitmap_layout(source)
+    target = SURFACE_LAYOUT[format]
+    high = 0
+    if source.format is PixelFormat.RGB555_OPAQUE or (target is Layout.ALPHA8 and not has_alpha(source)):
+        high = OPAQUE
+    start = area.top * source.stride + area.left * (source.format.bits // 8)
+    return _packed(memoryview(source.data)[start:], source.stride, layout, high, area, format)
 
 
-def bit_rows(bitmap: Bitmap, area: Box) -> Iterator[bytes]:
-    """Rows of a 1-bit bitmap, a byte a pixel, 0 or 255."""
-    view = memoryview(bitmap.data)
+def _packed(data: Buffer, stride: int, layout: Layout, high: int, area: Box, format: SurfaceFormat) -> bytearray:
+    target = SURFACE_LAYOUT[format]
+    if target is Layout.BGRX:
+        target = Layout.BGRA
+    size = {Layout.BGRA: 4, Layout.ALPHA8: 1}.get(target, 2)
+    out = bytearray(area.width * area.height * size)
+    convert(out, area.width * size, target, data, stride, layout, high, area.width, area.height)
+    return out.translate(_THRESHOLD) if format is SurfaceFormat.A1 else out
+
+
+def mask_plane(bitmap: Source, area: Box, *, invers: bool) -> tuple[Buffer, int]:
+    """An area of a mask as kernels take it: a byte a pixel, not 0 where to draw, and the stride of its rows.
+
+    bitmap: 1 bit a pixel, or a surface of format A1.
+    """
+    if isinstance(bitmap, Bitmap):
+        return _bits(bitmap, area, invers=invers), area.width
+    view = bitmap.view[area.top * bitmap.stride + area.left :]
+    if not invers:
+        return view, bitmap.stride
+    drawn = bytes(pixels.packed_rows(view, bitmap.stride, area.width, area.height, flip=False))
+    return drawn.translate(_COMPLEMENT), area.width
+
+
+_COMPLEMENT = bytes(255 - byte for byte in range(256))
+
+
+def _bits(bitmap: Bitmap, area: Box, *, invers: bool) -> bytearray:
     low_first = bitmap.format is PixelFormat.BIT1_LE
-    first = area.left // 8
-    for y in range(area.top, area.bottom):
-        packed = view[y * bitmap.stride + first : y * bitmap.stride + (area.right + 7) // 8]
-        bits = pixels.indices_from_bits(packed, 1, low_first=low_first)
-        yield bits[area.left - 8 * first : area.right - 8 * first].translate(_ALL_OR_NOTHING)
+    out: bytearray = bits(bitmap.data, bitmap.stride, area.left, area.top, area.width, area.height, low_first, invers)
+    return out
+
+
+def has_alpha(source: Source) -> bool:
+    """Whether its pixels carry alpha."""
+    if isinstance(source, Surface):
+        return source.format is not SurfaceFormat.XRGB32
+    return source.format in (PixelFormat.BGRA32, PixelFormat.A8)
 
 
 def scaled(
@@ -212,111 +239,41 @@ def scaled(
     opaque: on an ARGB surface, give pixels of a source without alpha a = 255.
     Errors as those of `to_words`.
     """
-    columns = _samples(src_area.left, src_area.right, box.left, box.right, range(part.left, part.right))
-    rows = _samples(src_area.top, src_area.bottom, box.top, box.bottom, range(part.top, part.bottom))
-    scale = _nearest if mode == ScaleMode.NEAREST else _interpolated
-    words = scale(source, columns, rows, destination)
-    if opaque and destination.format is SurfaceFormat.ARGB32 and not _has_alpha(source):
-        words[3::4] = b"\xff" * (len(words) // 4)
-    return Plane(part, part.width * destination.pixel_bytes, memoryview(words), destination.pixel_bytes)
-
-
-def _has_alpha(source: Source) -> bool:
-    if isinstance(source, Surface):
-        return source.format is not SurfaceFormat.XRGB32
-    return source.format in (PixelFormat.BGRA32, PixelFormat.A8)
-
-
-def _samples(source_start: int, source_end: int, start: int, end: int, places: range) -> list[int]:
-    """16.16 coordinates in the source of the pixel centres at `places` of the destination."""
-    factor = (source_end - source_start) * 65536 // (end - start)
-    first = ((factor + 1) >> 1) + (source_start << 16)
-    return [factor * (place - start) + first for place in places]
-
-
-def _touched(source: Source, columns: Sequence[int], rows: Sequence[int]) -> Box | None:
-    """The part of the source that lies within these columns and rows."""
-    reach = Box(min(columns), min(rows), max(columns) + 1, max(rows) + 1)
-    return intersect(reach, Box(0, 0, source.width, source.height))
-
-
-def _nearest(source: Source, columns: list[int], rows: list[int], destination: Surface) -> bytearray:
-    columns, rows = [(p - 1) >> 16 for p in columns], [(p - 1) >> 16 for p in rows]
-    size = destination.pixel_bytes
-    area = _touched(source, columns, rows)
-    out = bytearray()
-    if area is None:
-        return bytearray(len(columns) * len(rows) * size)
-    code = _CODES[size]
-    outside = area.width
-    picks = [x - area.left if area.left <= x < area.right else outside for x in columns]
-    words = to_words(source, area, destination)
-    nothing = row_words = bytes(len(columns) * size)
-    current = None
-    for y in rows:
-        if y != current:
-            current = y
-            if area.top <= y < area.bottom:
-                values = [*words.row(y).cast(code), 0]
-                row_words = array(code, [values[pick] for pick in picks]).tobytes()
-            else:
-                row_words = nothing
-        out += row_words
-    if destination.format is SurfaceFormat.RGB555:
-        out[1::2] = out[1::2].translate(_WITHOUT_BIT_7)
-    return out
-
-
-_CODES: dict[int, Literal["B", "H", "I"]] = {1: "B", 2: "H", 4: "I"}
-_WITHOUT_BIT_7 = bytes(byte & 127 for byte in range(256))
-
-
-def _interpolated(source: Source, columns: list[int], rows: list[int], destination: Surface) -> bytearray:
-    """Bilinear, on 8-bit components; rows are mixed horizontally once, then pairwise."""
+    bilinear = mode != ScaleMode.NEAREST
+    u, across, left, right = _samples(
+        src_area.left, src_area.right, box.left, box.right, part.left, part.right, bilinear
+    )
+    v, down, top, bottom = _samples(src_area.top, src_area.bottom, box.top, box.bottom, part.top, part.bottom, bilinear)
     format = destination.format
-    alpha_only = destination.pixel_bytes == 1
-    components = 1 if alpha_only else 4
-    columns, rows = [p - 32768 for p in columns], [p - 32768 for p in rows]
-    lefts, tops = [q >> 16 for q in columns], [q >> 16 for q in rows]
-    area = _touched(source, [*lefts, max(lefts) + 1], [*tops, max(tops) + 1])
+    size = destination.pixel_bytes
+    area = intersect(Box(left, top, right, bottom), Box(0, 0, source.width, source.height))
     if area is None:
-        return bytearray(len(columns) * len(rows) * destination.pixel_bytes)
+        return Plane(part, part.width * size, bytes(part.width * part.height * size))
     words = to_words(source, area, destination)
-    outside = area.width
-    mix = [
-        (
-            x - area.left if area.left <= x < area.right else outside,
-            x + 1 - area.left if area.left <= x + 1 < area.right else outside,
-            q >> 9 & 127,
-        )
-        for x, q in zip(lefts, columns, strict=True)
-    ]
-    zeros = [[0] * len(columns)] * components
-    mixed: dict[int, list[list[int]]] = {}
+    data, stride = words.data, words.stride
+    if size != 4:
+        data = bytearray(area.width * area.height * 4)
+        layout = SURFACE_LAYOUT[format]
+        convert(data, area.width * 4, Layout.BGRA, words.data, words.stride, layout, 0, area.width, area.height)
+        stride = area.width * 4
+    places = (u - (area.left << 16), v - (area.top << 16), across, 0, 0, down)
+    out = sample(part.width, part.height, data, stride, area.width, area.height, 0, places, bilinear, 0)
+    high = OPAQUE if opaque and format is SurfaceFormat.ARGB32 and not has_alpha(source) else 0
+    if size != 4 or high:
+        out = _packed(out, part.width * 4, Layout.BGRA, high, part, format)
+    return Plane(part, part.width * size, out)
 
-    def mixed_row(y: int) -> list[list[int]]:
-        if not area.top <= y < area.bottom:
-            return zeros
-        if y not in mixed:
-            if len(mixed) > 1:
-                del mixed[min(mixed)]
-            row = words.row(y)
-            wide = bytes(row if alpha_only else to_bgrx(row, pixel_format(format)))
-            planes = [wide[component::components] + b"\0" for component in range(components)]
-            mixed[y] = [[plane[at] * (128 - w) + plane[after] * w for at, after, w in mix] for plane in planes]
-        return mixed[y]
 
-    out = bytearray(len(columns) * components * len(rows))
-    for number, (y, q) in enumerate(zip(tops, rows, strict=True)):
-        v = q >> 9 & 127
-        start = number * len(columns) * components
-        for component, (upper, lower) in enumerate(zip(mixed_row(y), mixed_row(y + 1), strict=True)):
-            line = bytes([(t * (128 - v) + b * v) >> 14 for t, b in zip(upper, lower, strict=True)])
-            out[start + component : start + len(columns) * components : components] = line
-    if format is SurfaceFormat.RGB555:
-        return pixels.rgb555_from_bgrx(out)
-    if format is SurfaceFormat.RGB565:
-        return pixels.rgb565_from_bgrx(out)
-    if format is SurfaceFormat.A1:
-        return out.translate(_THRESHOLD)
-    return out
+def _samples(
+    source_start: int, source_end: int, box_start: int, box_end: int, start: int, end: int, bilinear: bool
+) -> tuple[int, int, int, int]:
+    """Where the pixel centres from `start` to `end` of the destination lie in the source.
+
+    Gives the 16.16 coordinate of the first, the step to the next, and which source pixels they need.
+    """
+    step = (source_end - source_start) * 65536 // (box_end - box_start)
+    first = step * (start - box_start) + ((step + 1) >> 1) + (source_start << 16)
+    last = first + step * (end - 1 - start)
+    if bilinear:
+        return first, step, (first - 32768) >> 16, ((last - 32768) >> 16) + 2
+    return first, step, (first - 1) >> 16, ((last - 1) >> 16) + 1

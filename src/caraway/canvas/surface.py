@@ -40,11 +40,12 @@ def pixel_format(format: SurfaceFormat) -> PixelFormat:
 class Surface:
     """A picture that can be drawn on; all zero at first.
 
+    bounds: all of it, as a rectangle.
     data: rows top first, `stride` bytes each, without padding. A1 is kept as one byte a pixel, 0 or 255, so that masks
     and all operations see whole bytes.
     """
 
-    __slots__ = ("data", "depth", "format", "height", "pixel_bytes", "stride", "view", "width")
+    __slots__ = ("bounds", "data", "depth", "format", "height", "pixel_bytes", "stride", "view", "width")
 
     def __init__(self, width: int, height: int, format: int) -> None:
         """Make a surface of a wire format (1, 8, 16, 32, 80, 96).
@@ -61,6 +62,7 @@ class Surface:
         self.height = height
         self.depth = depth(self.format)
         self.pixel_bytes = pixel_bytes(self.format)
+        self.bounds = Box(0, 0, width, height)
         self.stride = width * self.pixel_bytes
         self.data = bytearray(self.stride * height)
         self.view = memoryview(self.data)
@@ -72,11 +74,6 @@ class Surface:
     def pixel_format(self) -> PixelFormat:
         """How its words look to a decoder: the format of palette entries for it."""
         return pixel_format(self.format)
-
-    @property
-    def bounds(self) -> Box:
-        """All of it, as a rectangle."""
-        return Box(0, 0, self.width, self.height)
 
     def copy(self) -> "Surface":
         """An independent surface with the same pixels."""
