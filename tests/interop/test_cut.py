@@ -1,13 +1,10 @@
-"""The server's end at any byte: a typed error within the deadline, and nothing left.
+"""A real server's end: a typed error within the deadline, and nothing left.
 
-One session of a real server is recorded; then its bytes are played again and again, each time up to another one.
+One session is recorded; then its bytes are played again and again, each time up to another one.
 """
 
-import asyncio
 import struct
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import pytest
 import pytest_asyncio
@@ -16,55 +13,19 @@ import caraway
 from caraway.qemu.guest_image import demo_guest
 from caraway.qemu.process import Qemu
 from caraway.wire.constants import ChannelType
-from caraway.wire.framing import FrameReader
 from caraway.wire.messages.display import Mark
 from caraway.wire.messages.main import ChannelsList, Init
 from support.leaks import nothing_left
-from support.relays import listening, relay, reset
+from support.playing import LINK_HEADER, RESULT_SIZE, Recorded, Recording, each, playing, short_session
+from support.relays import relay
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-LINK_HEADER = 16
-RESULT_SIZE = 4
-CHANNELS = {"main": ChannelType.MAIN, "display": ChannelType.DISPLAY, "inputs": ChannelType.INPUTS}
+CHANNELS = ["main", "display", "inputs", "cursor"]
 
-AT_ONCE = 32
-"""Sessions that run at the same time."""
-
-EDGE = 48
+EDGE = 16
 """Bytes at both ends of a large body at which is cut at every one."""
-STRIDE = 512
-
-DEADLINE = 60.0
-"""Seconds: what must be noticed at once is noticed long before, also on a busy machine."""
-
-
-@dataclass
-class Recorded:
-    """What the server sent on one channel."""
-
-    data: bytes
-    linked: int = 0
-    """Bytes up to the end of the link result."""
-    ends: dict[int, int] = field(default_factory=dict)
-    """Bytes up to the end of the first message of each type."""
-    cuts: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.linked = LINK_HEADER + struct.unpack_from("<I", self.data, 12)[0] + RESULT_SIZE
-        at, reader = self.linked, FrameReader(mini=True)
-        self.cuts = list(range(at))
-        for frame in reader.feed(self.data[at:]):
-            end = at + 6 + len(frame.body)
-            near = {*range(at, min(at + 6 + EDGE, end)), *range(max(at, end - EDGE), end), *range(at, end, STRIDE)}
-            self.cuts += sorted(near)
-            self.ends.setdefault(frame.type, end)
-            at = end
-        assert at == len(self.data)
-        self.cuts.append(at)
-
-
-Recording = dict[ChannelType, Recorded]
+STRIDE = 4096
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -77,8 +38,8 @@ async def recording(demo_vm: Qemu) -> Recording:
             session.display.screenshot()
         sent = {ChannelType(piped.channel_type): _whole(bytes(piped.to_client)) for piped in seen.connections}
     made = {type: Recorded(data) for type, data in sent.items()}
-    assert {ChannelsList.id, Init.id} <= set(made[ChannelType.MAIN].ends)
-    assert Mark.id in made[ChannelType.DISPLAY].ends
+    for channel, kinds in (ChannelType.MAIN, {ChannelsList.id, Init.id}), (ChannelType.DISPLAY, {Mark.id}):
+        assert kinds <= {kind for kind, _, _ in made[channel].messages}
     assert max(len(one.data) for one in made.values()) > 256_000
     return made
 
@@ -91,71 +52,19 @@ def _whole(data: bytes) -> bytes:
     return data[:at]
 
 
-class Player:
-    """Plays a recording: how much of it is a matter of the port that the client connects to."""
-
-    def __init__(self, recording: Recording, limits: Mapping[ChannelType, int], how: str) -> None:
-        self.recording = recording
-        self.limits = limits
-        self.how = how
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readexactly(LINK_HEADER)
-        link = await reader.readexactly(struct.unpack_from("<I", head, 12)[0])
-        type = ChannelType(link[4])
-        limit = self.limits.get(type)
-        try:
-            writer.write(self.recording[type].data[:limit])
-            await writer.drain()
-            if limit is None or self.how == "stall":
-                # The client may go on as it likes.
-                while await reader.read(65536):
-                    pass
-            elif self.how == "close":
-                writer.write_eof()
-                while await reader.read(65536):
-                    pass
-            else:
-                reset(writer)
-                return
-        except OSError:
-            pass
-        writer.close()
-
-
-@asynccontextmanager
-async def playing(recording: Recording, limits: Mapping[ChannelType, int], how: str) -> AsyncIterator[str]:
-    async with listening(Player(recording, limits, how).serve) as port:
-        yield f"spice://127.0.0.1:{port}"
-
-
-async def short_session(uri: str, channel: ChannelType, timeout: float = DEADLINE, *, to_the_end: bool = False) -> None:
-    """Connect, wait for the picture, take it; then wait for the channel's end, which is noticed unasked."""
-    wanted = [] if channel is ChannelType.MAIN else [channel.name.lower()]
-    async with caraway.connect(uri, channels=wanted, timeout=timeout) as session:
-        if channel is ChannelType.DISPLAY:
-            await session.display.ready(timeout)
-            session.display.screenshot()
-        if to_the_end:
-            await session.channels[channel, 0].until(asyncio.Event().wait())
-
-
-async def each(cuts: Iterable[int], run: object) -> None:
-    waiting = iter(cuts)
-
-    async def work() -> None:
-        for cut in waiting:
-            await run(cut)  # type: ignore[operator]
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(AT_ONCE):
-            group.create_task(work())
+def cuts(recorded: Recorded) -> Iterator[int]:
+    """Every byte, but for those far inside a body."""
+    yield from range(recorded.linked)
+    for _, at, end in recorded.messages:
+        edges = *range(at, min(at + 6 + EDGE, end)), *range(max(at, end - EDGE), end)
+        yield from sorted({*edges, *range(at, end, STRIDE)})
+    yield len(recorded.data)
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("name", CHANNELS)
-async def test_server_ends_at_any_byte(recording: Recording, name: str, how: str) -> None:
-    channel = CHANNELS[name]
+async def test_recorded_server_ends(recording: Recording, name: str, how: str) -> None:
+    channel = ChannelType[name.upper()]
 
     async def run(cut: int) -> None:
         async with playing(recording, {channel: cut}, how) as uri:
@@ -163,18 +72,19 @@ async def test_server_ends_at_any_byte(recording: Recording, name: str, how: str
                 await short_session(uri, channel, to_the_end=True)
 
     with nothing_left():
-        await each(recording[channel].cuts, run)
+        await each(cuts(recording[channel]), run)
 
 
 @pytest.mark.parametrize("name", CHANNELS)
 async def test_server_stalls(recording: Recording, name: str) -> None:
     """Sessions wait for what does not come until their deadline, and no longer."""
-    channel = CHANNELS[name]
+    channel = ChannelType[name.upper()]
     recorded = recording[channel]
     enough = {
-        ChannelType.MAIN: lambda: recorded.ends[ChannelsList.id],
-        ChannelType.DISPLAY: lambda: recorded.ends[Mark.id],
+        ChannelType.MAIN: lambda: recorded.end_of(ChannelsList.id),
+        ChannelType.DISPLAY: lambda: recorded.end_of(Mark.id),
         ChannelType.INPUTS: lambda: recorded.linked,
+        ChannelType.CURSOR: lambda: recorded.linked,
     }[channel]()
     too_few = [0, 1, 15, 16, 17, LINK_HEADER + 178, recorded.linked - 4, recorded.linked - 1]
     too_few += [cut for cut in (recorded.linked, recorded.linked + 5, enough - 1) if cut < enough]
