@@ -5,8 +5,12 @@ from caraway.codecs.kernels.quic_tables cimport Family, Model, State
 cdef extern from "quic_tables.h" nogil:
     const uint32_t QUIC_MAGIC
 
+cdef extern from *:
+    bint unlikely(bint condition) noexcept nogil
+
 cdef enum:
     MARGIN = 64  # bytes beside a row that may be touched
+    HIGH_5 = 0xF8
     PIXEL_BYTES = 18  # at most: four codes of 26 bits and two empty runs of 16
     FEW_PIXELS = 4096  # are coded in less time than the GIL takes to change hands
 
@@ -32,30 +36,33 @@ cdef struct Plane:
     uint8_t *runs  # by column: a run may start
 
 cdef struct Bits:
-    uint64_t pending  # its low `count` bits are yet to be stored
-    unsigned int count  # less than 32
-    uint8_t *at
     uint8_t *start
-    uint8_t *end
+    size_t capacity
+    uint64_t size  # in bits
+    uint64_t last  # the last of them
 
 cdef void build_codes(Code *codes, int bits) noexcept nogil
 cdef void start_plane(Plane *plane, int channels, int bits) noexcept nogil
 cdef void select_codes(Plane *plane, Channel *channel, int first, int end) noexcept nogil
 cdef void learn(Plane *plane, Py_ssize_t column) noexcept nogil
 cdef void emit(Bits *bits, uint64_t value, unsigned int length) noexcept nogil
-cdef Py_ssize_t code_colours(Plane *plane, Bits *bits, Py_ssize_t column, Py_ssize_t limit) noexcept nogil
-cdef Py_ssize_t code_bytes(Plane *plane, Bits *bits, Py_ssize_t column, Py_ssize_t limit) noexcept nogil
-cdef Py_ssize_t code_pixels(Plane *plane, Bits *bits, Py_ssize_t column, Py_ssize_t limit) noexcept nogil
+cdef void code_colours(Plane *plane, Bits *bits, Py_ssize_t column, Py_ssize_t end) noexcept nogil
+cdef void code_bytes(Plane *plane, Bits *bits, Py_ssize_t column, Py_ssize_t end) noexcept nogil
 cdef void code_run(Plane *plane, Bits *bits, Py_ssize_t length) noexcept nogil
 cdef Py_ssize_t equal_from(const Plane *plane, Py_ssize_t column, Py_ssize_t end) noexcept nogil
+cdef Py_ssize_t next_run(const Plane *plane, Py_ssize_t column, Py_ssize_t end) noexcept nogil
 cdef void code_segment(Plane *plane, Bits *bits, Py_ssize_t column, Py_ssize_t end) noexcept nogil
 cdef void code_row(Plane *plane, Bits *bits, Py_ssize_t width) noexcept nogil
+cdef inline uint8_t average(uint8_t a, uint8_t b) noexcept nogil:
+    return <uint8_t> ((<unsigned int> a + b + 1) >> 1) - ((a ^ b) & 1)
+cdef inline uint8_t fold(uint8_t difference) noexcept nogil:
+    return <uint8_t> (difference << 1) ^ <uint8_t> (0 - (difference >> 7))
 cdef void predict(Plane *plane, const uint8_t *row, const uint8_t *above, Py_ssize_t y, Py_ssize_t width) noexcept nogil
 cdef void compare(Plane *plane, const uint8_t *row, Py_ssize_t y, Py_ssize_t width) noexcept nogil
 cdef uint8_t *expand24(uint8_t *to, const uint8_t *row, Py_ssize_t width) noexcept nogil
 cdef uint8_t *expand16(uint8_t *to, const uint8_t *row, Py_ssize_t width) noexcept nogil
 cdef uint8_t *take_alpha(uint8_t *to, const uint8_t *row, Py_ssize_t width) noexcept nogil
-cdef bint reserve(Bits *bits, size_t size) noexcept nogil
+cdef bint reserve(Bits *bits, size_t capacity) noexcept nogil
 cdef void place_rows(Plane *plane, uint8_t *memory, Py_ssize_t width) noexcept nogil
 cdef void encode_row(
     Plane *plane, Bits *bits, const uint8_t *row, const uint8_t *above, Py_ssize_t y, Py_ssize_t width

@@ -15,7 +15,7 @@ from cython.cimports.caraway.codecs.kernels.quic_tables import (
     rnd,
     update,
 )
-from cython.cimports.caraway.codecs.kernels.shim import load16, load32, load64, store32, trailing_zeros64
+from cython.cimports.caraway.codecs.kernels.shim import load16, load32, load64, store32, store64, trailing_zeros64
 from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
 from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
@@ -83,20 +83,19 @@ def learn(plane, column):
 
 
 def emit(bits, value, length):
-    """Append 1 to 32 bits, and store what makes a word; what does not is stored again later."""
-    bits.pending = bits.pending << length | value
-    bits.count += length
-    store32(bits.at, cython.cast(uint32_t, (bits.pending << (64 - bits.count)) >> 32))
-    bits.at += (bits.count >> 5) * 4
-    bits.count &= 31
+    """Append 1 to 32 bits: store the last two words that have any, the last one padded with zeros."""
+    bits.last = bits.last << length | value
+    bits.size += length
+    words: uint64_t = bits.last << 1 << (~bits.size & 31)
+    store64(bits.start + (bits.size >> 5) * 4 - 4, words >> 32 | words << 32)
 
 
-def code_colours(plane, bits, column, limit):
-    """Code pixels from `column` to before `limit`, or to where a run may start, which is returned."""
+def code_colours(plane, bits, column, end):
+    """Code pixels from `column` to before `end`; there is one."""
     stream: Bits = bits[0]
-    symbols: cython.pointer(cython.const[uint8_t]) = plane.symbols
-    runs: cython.pointer(cython.const[uint8_t]) = plane.runs
-    pixel: uint32_t = load32(symbols + 4 * column - 4)
+    symbols: cython.pointer(cython.const[uint8_t]) = plane.symbols + 4 * end
+    at: cython.Py_ssize_t = 4 * (column - end)
+    pixel: uint32_t = load32(symbols + at - 4)
     b: uint32_t = pixel & 255
     g: uint32_t = (pixel >> 8) & 255
     r: uint32_t = (pixel >> 16) & 255
@@ -106,59 +105,54 @@ def code_colours(plane, bits, column, limit):
     length_gb: cython.uint
     length: cython.uint
     value: uint64_t
-    while column < limit and not runs[column]:
-        pixel = load32(symbols + 4 * column)
+    while True:
+        pixel = load32(symbols + at)
         b = pixel & 255
         g = (pixel >> 8) & 255
         r = (pixel >> 16) & 255
         length_gb = codes_g[g].length + codes_b[b].length
         length = length_gb + codes_r[r].length
         value = cython.cast(uint64_t, codes_g[g].bits) << codes_b[b].length | codes_b[b].bits
-        if length <= 32:
-            emit(cython.address(stream), cython.cast(uint64_t, codes_r[r].bits) << length_gb | value, length)
-        else:
+        if unlikely(length > 32):
             emit(cython.address(stream), codes_r[r].bits, codes_r[r].length)
             emit(cython.address(stream), codes_g[g].bits, codes_g[g].length)
             emit(cython.address(stream), codes_b[b].bits, codes_b[b].length)
+        else:
+            emit(cython.address(stream), cython.cast(uint64_t, codes_r[r].bits) << length_gb | value, length)
         codes_b = plane.channel[0].codes[b]
         codes_g = plane.channel[1].codes[g]
         codes_r = plane.channel[2].codes[r]
-        column += 1
+        at += 4
+        if at == 0:
+            break
     bits[0] = stream
-    return column
 
 
-def code_bytes(plane, bits, column, limit):
+def code_bytes(plane, bits, column, end):
     """As `code_colours`, for one channel."""
-    stream: Bits = bits[0]
     symbols: cython.pointer(cython.const[uint8_t]) = plane.symbols
-    runs: cython.pointer(cython.const[uint8_t]) = plane.runs
     codes: cython.pointer(cython.const[Code]) = plane.channel[0].codes[symbols[column - 1]]
     symbol: uint8_t
-    while column < limit and not runs[column]:
+    while column < end:
         symbol = symbols[column]
-        emit(cython.address(stream), codes[symbol].bits, codes[symbol].length)
+        emit(bits, codes[symbol].bits, codes[symbol].length)
         codes = plane.channel[0].codes[symbol]
         column += 1
-    bits[0] = stream
-    return column
-
-
-def code_pixels(plane, bits, column, limit):
-    if plane.channels == 3:
-        return code_colours(plane, bits, column, limit)
-    return code_bytes(plane, bits, column, limit)
 
 
 def code_run(plane, bits, length):
+    ones: cython.uint = 0
     run_bits: cython.uint = QUIC_RUN_BITS[plane.state.mel]
-    while length >= cython.cast(cython.Py_ssize_t, 1) << run_bits:
-        emit(bits, 1, 1)
+    while length >> run_bits:
         length -= cython.cast(cython.Py_ssize_t, 1) << run_bits
+        ones += 1
         if plane.state.mel < 31:
             plane.state.mel += 1
         run_bits = QUIC_RUN_BITS[plane.state.mel]
-    emit(bits, length, run_bits + 1)
+    while unlikely(ones > 16):
+        emit(bits, 0xFFFF, 16)
+        ones -= 16
+    emit(bits, ((1 << ones) - 1) << (run_bits + 1) | length, ones + 1 + run_bits)
     if plane.state.mel > 0:
         plane.state.mel -= 1
 
@@ -176,36 +170,48 @@ def equal_from(plane, column, end):
     return (column if column < end else end) - start
 
 
-def code_segment(plane, bits, column, end):
-    limit: cython.Py_ssize_t
-    run: cython.Py_ssize_t
-    size: cython.int = 4 if plane.channels == 3 else 1
-    if column == 0:
-        column = code_pixels(plane, bits, 0, 1)
-        if plane.state.wait > 0:
-            plane.state.wait -= 1
-        else:
-            plane.state.wait = rnd(cython.address(plane.state))
-            learn(plane, 0)
-    stop: cython.Py_ssize_t = column + plane.state.wait
+def next_run(plane, column, end):
+    """Where a run may start, from `column` on; `end` if that is not before it."""
+    starts: uint64_t
     while column < end:
-        limit = stop + 1 if stop < end else end
-        column = code_pixels(plane, bits, column, limit)
-        if column < limit:
-            run = equal_from(plane, column, end)
-            code_run(plane, bits, run)
-            if run == 0:
-                plane.runs[column] = 0
+        starts = load64(plane.runs + column)
+        if starts:
+            column += trailing_zeros64(starts) >> 3
+            break
+        column += 8
+    return column if column < end else end
+
+
+def code_segment(plane, bits, column, end):
+    """Code pixels from `column` to before `end` with one mask index; row 0 has nowhere a run may start."""
+    size: cython.int = 4 if plane.channels == 3 else 1
+    stop: cython.Py_ssize_t = column + plane.state.wait
+    literals_end: cython.Py_ssize_t
+    run: cython.Py_ssize_t
+    skipped: cython.int = 0
+    while column < end:
+        literals_end = next_run(plane, column + skipped, stop + 1 if stop < end else end)
+        if column < literals_end:
+            if plane.channels == 3:
+                code_colours(plane, bits, column, literals_end)
+            else:
+                code_bytes(plane, bits, column, literals_end)
+            skipped = 0
+            column = literals_end
+            if column > stop:
+                learn(plane, stop)
+                stop = column + rnd(cython.address(plane.state))
                 continue
-            plane.state.wait = stop - column
-            memcpy(plane.symbols + column * size, plane.old_symbols + column * size, run * size)
-            column += run
             if column == end:
-                return
-            stop = column + plane.state.wait
-        elif column > stop:
-            learn(plane, stop)
-            stop = column + rnd(cython.address(plane.state))
+                break
+        run = equal_from(plane, column, end)
+        code_run(plane, bits, run)
+        if run == 0:
+            skipped = 1
+            continue
+        memcpy(plane.symbols + column * size, plane.old_symbols + column * size, run * size)
+        column += run
+        stop += run
     plane.state.wait = stop - end
 
 
@@ -226,22 +232,21 @@ def code_row(plane, bits, width):
 def predict(plane, row, above, y, width):
     """Fill in the symbols of a row."""
     size: cython.int = 4 if plane.channels == 3 else 1
-    spare: cython.int = 8 - plane.family.bits
-    mask: uint8_t = 255 << spare
     symbols: cython.pointer(uint8_t) = plane.symbols
     at: cython.Py_ssize_t
-    half: uint8_t
-    difference: uint8_t
     for at in range(size):
-        difference = row[at] - above[at] if y else row[at]
-        symbols[at] = cython.cast(uint8_t, (difference << 1) ^ -(difference >> 7)) >> spare
+        symbols[at] = fold(row[at] - above[at] if y else row[at])
         symbols[at - size] = plane.old_symbols[at] if y else 0
     if y == 0:
         above = row - size
+    if plane.family.bits == 8:
+        for at in range(size, size * width):
+            symbols[at] = fold(row[at] - average(row[at - size], above[at]))
+        return
     for at in range(size, size * width):
-        half = ((row[at - size] & above[at]) + ((row[at - size] ^ above[at]) >> 1)) & mask
-        difference = row[at] - half
-        symbols[at] = cython.cast(uint8_t, (difference << 1) ^ -(difference >> 7)) >> spare
+        symbols[at] = fold(row[at] - (average(row[at - size], above[at]) & HIGH_5)) >> 3
+    for at in range(size):
+        symbols[at] >>= 3
 
 
 def compare(plane, row, y, width):
@@ -287,16 +292,14 @@ def take_alpha(to, row, width):
     return to
 
 
-def reserve(bits, size):
-    """Make room for `size` more bytes; tell whether there was memory."""
-    used: cython.size_t = bits.at - bits.start
-    if cython.cast(cython.size_t, bits.end - bits.at) >= size:
+def reserve(bits, capacity):
+    """Have room for `capacity` bytes, or for more; tell whether there was memory."""
+    if capacity <= bits.capacity:
         return True
-    capacity: cython.size_t = used * 2 + size
-    start: cython.pointer(uint8_t) = cython.cast(cython.pointer(uint8_t), realloc(bits.start, capacity))
+    start: cython.pointer(uint8_t) = cython.cast(cython.pointer(uint8_t), realloc(bits.start, 2 * capacity))
     if start == cython.NULL:
         return False
-    bits.start, bits.at, bits.end = start, start + used, start + capacity
+    bits.start, bits.capacity = start, 2 * capacity
     return True
 
 
@@ -333,7 +336,7 @@ def encode_rows(bits, memory, data, type, width, height, stride):
     place_rows(colours, rows, width)
     place_rows(plane, planes + 2 * width, width)
     for y in range(height):
-        if not reserve(bits, PIXEL_BYTES * width + MARGIN):
+        if not reserve(bits, (bits.size >> 3) + PIXEL_BYTES * width + MARGIN):
             return False
         row = data + y * stride
         if type == 1:
@@ -355,28 +358,26 @@ def encode_rows(bits, memory, data, type, width, height, stride):
 def encode_image(bits, data, type, width, height, stride):
     """The whole payload; tells whether there was memory for it."""
     rows_size: cython.size_t = 5 * (4 * width + MARGIN) + 8 * width + 2 * width + 5 * (width + MARGIN)
-    if not reserve(bits, 20 + width * height):
+    if not reserve(bits, 20 + width * height // 2):
         return False
     memory: cython.pointer(uint8_t) = cython.cast(
         cython.pointer(uint8_t), calloc(1, 2 * cython.sizeof(Plane) + rows_size)
     )
     if memory == cython.NULL:
         return False
-    store32(bits.at, QUIC_MAGIC)
-    store32(bits.at + 4, 0)
-    store32(bits.at + 8, type)
-    store32(bits.at + 12, width)
-    store32(bits.at + 16, height)
-    bits.at += 20
+    store32(bits.start, QUIC_MAGIC)
+    store32(bits.start + 4, 0)
+    store32(bits.start + 8, type)
+    store32(bits.start + 12, width)
+    store32(bits.start + 16, height)
+    bits.size = 160
+    bits.last = height
     done: cython.bint = encode_rows(bits, memory, data, type, width, height, stride)
     free(memory)
-    if not done:
-        return False
-    if bits.count:
-        emit(bits, 0, 32 - bits.count)
-    store32(bits.at, 0)
-    bits.at += 4
-    return True
+    if done:
+        bits.size = (bits.size + 31 & ~31) + 32
+        store32(bits.start + (bits.size >> 3) - 4, 0)
+    return done
 
 
 def encode(
@@ -400,7 +401,7 @@ def encode(
                 done = encode_image(cython.address(bits), pixels, type, width, height, stride)
         if not done:
             raise MemoryError
-        return PyBytes_FromStringAndSize(cython.cast(cython.p_char, bits.start), bits.at - bits.start)
+        return PyBytes_FromStringAndSize(cython.cast(cython.p_char, bits.start), bits.size >> 3)
     finally:
         free(bits.start)
         PyBuffer_Release(cython.address(view))
