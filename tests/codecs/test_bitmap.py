@@ -142,6 +142,35 @@ def test_anything_decodes_or_is_refused(format, width, height, stride, data, top
     assert len(picture.data) >= picture.stride * (height - 1) + picture.format.row_bytes(width)
 
 
+@given(
+    st.sampled_from([format for format in PixelFormat if format is not PixelFormat.RGB565]),
+    st.integers(1, 40),
+    st.integers(1, 6),
+    st.integers(0, 3),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+)
+def test_round_trip(format, width, height, padding, top_down, random):
+    stride = format.row_bytes(width) + padding
+    palette = [random.getrandbits(24) for _ in range(1 << format.bits)] if format.bits <= 8 else None
+    if format is PixelFormat.A8:
+        palette = None
+    picture = Bitmap(width, height, format, stride, random.randbytes(stride * height), palette)
+    raw = bitmap.encode(picture, top_down=top_down)
+    decoded = bitmap.decode(raw.format, width, height, raw.stride, raw.data, top_down=top_down, palette=picture.palette)
+    if palette:
+        assert rows(decoded) == rows(bitmap.from_indices(picture))
+    elif format is PixelFormat.BGR24:
+        assert rows(decoded) == bytes(pixels.bgrx_from_bgr(rows(picture)))
+    else:
+        assert rows(decoded) == rows(picture)
+
+
+def test_no_raw_565():
+    with pytest.raises(CodecError, match="RGB565"):
+        bitmap.encode(Bitmap(1, 1, PixelFormat.RGB565, 2, b"12"))
+
+
 @given(st.binary(min_size=2, max_size=40).filter(lambda data: len(data) % 2 == 0))
 def test_16_bits_expand_and_truncate(data):
     source = Bitmap(len(data) // 2, 1, PixelFormat.RGB555, len(data), data)

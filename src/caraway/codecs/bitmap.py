@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from caraway.codecs import pixels
 from caraway.codecs.pixels import Buffer
@@ -59,6 +60,7 @@ _FROM_WIRE = {
     9: PixelFormat.BGRA32,
     10: PixelFormat.A8,
 }
+_TO_WIRE = {layout: number for number, layout in _FROM_WIRE.items()} | {PixelFormat.RGB555: 6}
 _WORDS_OF_16_BITS = (PixelFormat.RGB555, PixelFormat.RGB555_OPAQUE, PixelFormat.RGB565)
 
 
@@ -76,6 +78,14 @@ class Bitmap:
     stride: int
     data: Buffer
     palette: Sequence[int] | None = None
+
+
+class RawBitmap(NamedTuple):
+    """A picture as a raw bitmap on the wire; a palette goes beside it."""
+
+    format: int
+    stride: int
+    data: Buffer
 
 
 def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
@@ -117,8 +127,7 @@ def decode(
     if len(data) < stride * height:
         raise CodecError(f"raw bitmap {width}x{height} needs {stride * height} bytes, got {len(data)}")
     if layout.bits <= 8 and layout is not PixelFormat.A8 and not (palette is None and layout.bits == 1):
-        rows = pixels.packed_rows(data, stride, row_bytes, height, flip=not top_down)
-        return from_indices(Bitmap(width, height, layout, row_bytes, rows, palette), palette_format)
+        return from_indices(Bitmap(width, height, layout, stride, data, palette), palette_format, flip=not top_down)
     if layout is PixelFormat.BGR24:
         rows = pixels.bgrx_from_bgr(pixels.packed_rows(data, stride, row_bytes, height, flip=not top_down))
         return Bitmap(width, height, PixelFormat.BGRX32, width * 4, rows)
@@ -127,27 +136,43 @@ def decode(
     return Bitmap(width, height, layout, row_bytes, pixels.packed_rows(data, stride, row_bytes, height, flip=True))
 
 
-def from_indices(indexed: Bitmap, palette_format: PixelFormat = PixelFormat.BGRX32) -> Bitmap:
-    """Replace palette indices by their colours.
+def encode(bitmap: Bitmap, *, top_down: bool = True) -> RawBitmap:
+    """A picture as a raw bitmap of its own format, rows without padding (spec/lz.md 8).
 
-    Rows of `indexed` must not be padded beyond whole bytes. 4-bit indices count modulo the size of the palette; other
-    indices without an entry are 0.
+    top_down: False puts the bottom row first.
+    Raises CodecError for RGB565, which the wire has no number for.
+    """
+    number = _TO_WIRE.get(bitmap.format)
+    if number is None:
+        raise CodecError(f"no raw bitmap of format {bitmap.format.name}")
+    stride = bitmap.format.row_bytes(bitmap.width)
+    rows = pixels.packed_rows(bitmap.data, bitmap.stride, stride, bitmap.height, flip=not top_down)
+    return RawBitmap(number, stride, rows)
+
+
+def from_indices(indexed: Bitmap, palette_format: PixelFormat = PixelFormat.BGRX32, *, flip: bool = False) -> Bitmap:
+    """Replace palette indices by their colours; `flip` turns the picture upside down.
+
+    4-bit indices count modulo the size of the palette; other indices without an entry are 0.
     Raises CodecError without a palette.
     """
     palette = indexed.palette
     if not palette:
         raise CodecError(f"{indexed.format.name} image without a palette")
-    width, height, bits = indexed.width, indexed.height, indexed.format.bits
-    indices = bytes(memoryview(indexed.data)[: indexed.stride * height])
-    if bits < 8:
-        low_first = indexed.format in (PixelFormat.BIT1_LE, PixelFormat.INDEX4_LE)
-        indices = pixels.indices_from_bits(indices, bits, low_first=low_first)
-        indices = bytes(pixels.packed_rows(indices, indexed.stride * 8 // bits, width, height, flip=False))
-    if bits == 4:
-        palette = [palette[index % len(palette)] for index in range(16)]
-    if palette_format in _WORDS_OF_16_BITS:
-        return Bitmap(width, height, palette_format, width * 2, pixels.look_up(indices, palette, 2))
-    return Bitmap(width, height, PixelFormat.BGRX32, width * 4, pixels.look_up(indices, palette, 4))
+    if palette_format not in _WORDS_OF_16_BITS:
+        palette_format = PixelFormat.BGRX32
+    rows = pixels.look_up_rows(
+        indexed.data,
+        indexed.stride,
+        indexed.width,
+        indexed.height,
+        indexed.format.bits,
+        palette,
+        palette_format.bits // 8,
+        low_first=indexed.format in (PixelFormat.BIT1_LE, PixelFormat.INDEX4_LE),
+        flip=flip,
+    )
+    return Bitmap(indexed.width, indexed.height, palette_format, palette_format.row_bytes(indexed.width), rows)
 
 
 def flipped(bitmap: Bitmap) -> Bitmap:
@@ -162,5 +187,5 @@ def with_high_bits(bitmap: Bitmap) -> Bitmap:
     if bitmap.format is not PixelFormat.BGRX32:
         return bitmap
     data = bytearray(pixels.packed_rows(bitmap.data, bitmap.stride, bitmap.width * 4, bitmap.height, flip=False))
-    data[3::4] = b"\xff" * (len(data) // 4)
+    pixels.set_high_bytes(data, 255)
     return Bitmap(bitmap.width, bitmap.height, PixelFormat.BGRX32, bitmap.width * 4, data)
