@@ -5,7 +5,20 @@ import pytest
 from support.drawings import Drawings
 from support.vectors import load, vectors
 
-OPERATIONS = {"fill", "copy", "blend", "scale", "opaque", "bwi", "copybits"}
+OPERATIONS = {
+    "fill",
+    "copy",
+    "blend",
+    "scale",
+    "opaque",
+    "bwi",
+    "copybits",
+    "rop3",
+    "transparent",
+    "alpha",
+    "composite",
+    "surface",
+}
 
 
 def words(data, mask, size):

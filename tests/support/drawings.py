@@ -3,7 +3,7 @@
 import struct
 from typing import Any
 
-from caraway.canvas import raster
+from caraway.canvas import blend, composite, raster
 from caraway.canvas.region import Box
 from caraway.canvas.source import Pattern
 from caraway.canvas.surface import Surface
@@ -55,6 +55,23 @@ class Drawings:
                 source = self._image(message.src_bitmap, surface)
                 how = (message.rop, message.scale_mode, self._mask(message.mask))
                 return raster.copy(*where, source, message.src_area, *how)
+            case draw.DrawRop3():
+                source = self._image(message.src_bitmap, surface)
+                brush = self._brush(message.brush, surface)
+                how = (message.rop3, message.scale_mode, self._mask(message.mask))
+                return raster.rop3(*where, source, message.src_area, brush, *how)
+            case draw.DrawTransparent():
+                source = self._image(message.src_bitmap, surface)
+                return raster.transparent(*where, source, message.src_area, message.true_color)
+            case draw.DrawAlphaBlend():
+                source = self._image(message.src_bitmap, surface)
+                return blend.alpha_blend(*where, source, message.src_area, message.alpha, message.alpha_flags)
+            case draw.DrawComposite():
+                source = self._image(message.src_bitmap, surface)
+                mask = message.mask_bitmap and self._image(message.mask_bitmap, surface)
+                transforms = (message.src_transform, message.mask_transform)
+                origins = (message.src_origin, message.mask_origin)
+                return composite.composite(*where, message.flags, source, mask, *transforms, *origins)
             case draw.DrawBlackness():
                 return raster.blackness(*where, self._mask(message.mask))
             case draw.DrawWhiteness():

@@ -1,4 +1,4 @@
-"""Operations that combine words: fill, copy, opaque, blackness, whiteness, invers, copy_bits (spec/canvas.md 2-7).
+"""Operations that combine words: fill, copy, opaque, transparent, rop3 and their like (spec/canvas.md 2-7, 9, 12).
 
 Boxes and points are anything with the fields of the messages' rectangles and points. Every operation draws exactly in
 its region and gives back the disjoint rectangles that it may have changed. A region is disjoint before anything is
@@ -81,7 +81,9 @@ def copy(
     table = PUT if rop == OP_PUT else truth_table(rop, Rop.INVERS_SRC, Rop.INVERS_DEST)
     if table == PUT and mask is None and is_same_size(box, src_area) and sources.as_it_is(source, surface):
         return _move(surface, box, clip, source, box.left - src_area.left, box.top - src_area.top)
-    boxes, plane = covered(surface, region(surface, box, clip, mask), source, src_area, box, scale_mode, table == PUT)
+    boxes, plane = covered(
+        surface, region(surface, box, clip, mask), source, src_area, box, scale_mode, opaque=table == PUT
+    )
     return combine(surface, boxes, table, plane, stencil=_stencil(mask, box))
 
 
@@ -136,6 +138,58 @@ def opaque(
     return combine(surface, boxes, table, sources.brush_plane(brush, surface), stencil=_stencil(mask, box))
 
 
+def rop3(
+    surface: Surface,
+    box: RectLike,
+    clip: Clip,
+    source: Source,
+    src_area: RectLike,
+    brush: Brush,
+    rop3: int,
+    scale_mode: int = ScaleMode.INTERPOLATE,
+    mask: Mask | None = None,
+) -> list[Box]:
+    """DRAW_ROP3: bit = bit 4 * brush + 2 * source + destination of `rop3`, where the source covers the region."""
+    boxes = region(surface, box, clip, mask)
+    boxes, plane = covered(surface, boxes, source, src_area, box, scale_mode, opaque=False)
+    tile = sources.brush_plane(brush, surface)
+    return combine(surface, boxes, rop3, tile, plane, stencil=_stencil(mask, box))
+
+
+def transparent(
+    surface: Surface, box: RectLike, clip: Clip, source: Source, src_area: RectLike, true_color: int
+) -> list[Box]:
+    """DRAW_TRANSPARENT: copy the source but for one colour, 0x00RRGGBB; scaled to the nearest pixel.
+
+    A surface that holds only alpha knows no colour, and gets all of the source.
+    """
+    if surface.pixel_bytes == 1:
+        return copy(surface, box, clip, source, src_area, Rop.OP_PUT, ScaleMode.NEAREST)
+    boxes = region(surface, box, clip)
+    if not is_same_size(box, src_area):
+        if src_area.left >= src_area.right or src_area.top >= src_area.bottom:
+            return []
+        extent = sources.inside(source, src_area, box)
+        boxes = [part for each in boxes if (part := intersect(each, extent))]
+    boxes, plane = covered(surface, boxes, source, src_area, box, ScaleMode.NEAREST, opaque=True)
+    key, compared = _color_key(true_color, surface.format)
+    data, size, width, height = surface.data, surface.pixel_bytes, surface.width, surface.height
+    for part in boxes:
+        start = (part.top - plane.box.top) * plane.stride + (part.left - plane.box.left) * size
+        kernel.keyed(data, size, width, height, part, memoryview(plane.data)[start:], plane.stride, key, compared)
+    return boxes
+
+
+def _color_key(color: int, format: SurfaceFormat) -> tuple[int, int]:
+    """A colour 0x00RRGGBB as a word, and the bits of words that it is compared with."""
+    red, green, blue = color >> 16 & 255, color >> 8 & 255, color & 255
+    if format is SurfaceFormat.RGB555:
+        return red >> 3 << 10 | green >> 3 << 5 | blue >> 3, 0xFFFF
+    if format is SurfaceFormat.RGB565:
+        return red >> 3 << 11 | green >> 2 << 5 | blue >> 3, 0xFFFF
+    return color & 0xFFFFFF, 0xFFFFFF
+
+
 def blackness(surface: Surface, box: RectLike, clip: Clip, mask: Mask | None = None) -> list[Box]:
     """DRAW_BLACKNESS: all bits 0."""
     return fill(surface, box, clip, None, Rop.OP_BLACKNESS, mask)
@@ -179,6 +233,7 @@ def covered(
     src_area: RectLike,
     box: RectLike,
     scale_mode: int,
+    *,
     opaque: bool,
 ) -> tuple[list[Box], Plane]:
     """What of a region a source draws on, and with which words: scaled, if `src_area` and `box` differ in size.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from caraway.canvas.kernels.convert import bits, convert
 from caraway.canvas.kernels.sample import sample
 from caraway.canvas.region import Box, PointLike, RectLike, intersect
-from caraway.canvas.surface import Surface
+from caraway.canvas.surface import Surface, pixel_bytes
 from caraway.codecs import pixels
 from caraway.codecs.bitmap import Bitmap, PixelFormat
 from caraway.codecs.pixels import Buffer
@@ -70,12 +70,13 @@ class Layout(enum.IntEnum):
     RGB565 = 3
     ALPHA8 = 4
     BGR24 = 5
+    ALPHA1 = 6
 
 
 OPAQUE = 0xFF000000
 
 SURFACE_LAYOUT = {
-    SurfaceFormat.A1: Layout.ALPHA8,
+    SurfaceFormat.A1: Layout.ALPHA1,
     SurfaceFormat.A8: Layout.ALPHA8,
     SurfaceFormat.RGB555: Layout.RGB555,
     SurfaceFormat.RGB565: Layout.RGB565,
@@ -100,7 +101,6 @@ _AS_IT_IS: dict[SurfaceFormat, tuple[PixelFormat, ...]] = {
     SurfaceFormat.XRGB32: _WORDS_32,
     SurfaceFormat.ARGB32: _WORDS_32,
 }
-_THRESHOLD = bytes(255 if byte > 127 else 0 for byte in range(256))
 
 
 def color_word(brush: int | None, destination: Surface) -> int:
@@ -153,24 +153,35 @@ def to_words(source: Source, area: Box, destination: Surface) -> Plane:
     return Plane(area, area.width * size, _converted(source, area, destination.format))
 
 
-def to_bgra(source: Source, area: Box, *, opaque: bool = False) -> Plane:
-    """An area of a source as b, g, r, a, premultiplied, at its place in the source; viewed where it is so already.
+def to_bgra(source: Source, area: Box, *, alpha: bool | None = None) -> Plane:
+    """An area of a source as b, g, r, a, premultiplied, at its place in the source; a view if the bitmap is so already.
 
-    a is 255 without alpha, or if `opaque`. Raises CodecError for a bitmap that has no colours.
+    alpha: whether the source has any, if that is not for its format to say; a is 255 without.
+    Raises CodecError for a bitmap that has no colours.
     """
-    if isinstance(source, Surface):
-        layout, size = SURFACE_LAYOUT[source.format], source.pixel_bytes
-    else:
-        layout, size = _bitmap_layout(source), source.format.bits // 8
-    start = area.top * source.stride + area.left * size
+    layout, high = alpha_layout(source, alpha)
+    start = area.top * source.stride + area.left * _pixel_bytes(source)
     view = memoryview(source.data)[start:]
-    opaque = opaque or layout not in (Layout.BGRA, Layout.ALPHA8)
-    if layout is Layout.BGRA and not opaque:
+    if isinstance(source, Bitmap) and layout <= Layout.BGRX and not high:
         return Plane(area, source.stride, view)
     out = bytearray(area.width * area.height * 4)
-    high = OPAQUE if opaque else 0
     convert(out, area.width * 4, Layout.BGRA, view, source.stride, layout, high, area.width, area.height)
     return Plane(area, area.width * 4, out)
+
+
+def alpha_layout(source: Source, alpha: bool | None = None) -> tuple[Layout, int]:
+    """The layout of a source, and the bits that are set in its words b, g, r, a: those of a, if it has no alpha.
+
+    alpha, errors: as in `to_bgra`.
+    """
+    layout = SURFACE_LAYOUT[source.format] if isinstance(source, Surface) else _bitmap_layout(source)
+    if alpha is None:
+        alpha = layout in (Layout.BGRA, Layout.ALPHA8, Layout.ALPHA1)
+    return layout, 0 if alpha else OPAQUE
+
+
+def _pixel_bytes(source: Source) -> int:
+    return source.pixel_bytes if isinstance(source, Surface) else source.format.bits // 8
 
 
 def _bitmap_layout(source: Bitmap) -> Layout:
@@ -183,22 +194,18 @@ def _bitmap_layout(source: Bitmap) -> Layout:
 def _converted(source: Bitmap, area: Box, format: SurfaceFormat) -> bytearray:
     """Words of `format`. Images without alpha are opaque on surfaces that have nothing but alpha."""
     layout = _bitmap_layout(source)
-    target = SURFACE_LAYOUT[format]
-    high = 0
-    if source.format is PixelFormat.RGB555_OPAQUE or (target is Layout.ALPHA8 and not has_alpha(source)):
-        high = OPAQUE
-    start = area.top * source.stride + area.left * (source.format.bits // 8)
+    only_alpha = SURFACE_LAYOUT[format] in (Layout.ALPHA8, Layout.ALPHA1)
+    high = OPAQUE if source.format is PixelFormat.RGB555_OPAQUE or (only_alpha and not has_alpha(source)) else 0
+    start = area.top * source.stride + area.left * _pixel_bytes(source)
     return _packed(memoryview(source.data)[start:], source.stride, layout, high, area, format)
 
 
 def _packed(data: Buffer, stride: int, layout: Layout, high: int, area: Box, format: SurfaceFormat) -> bytearray:
-    target = SURFACE_LAYOUT[format]
-    if target is Layout.BGRX:
-        target = Layout.BGRA
-    size = {Layout.BGRA: 4, Layout.ALPHA8: 1}.get(target, 2)
-    out = bytearray(area.width * area.height * size)
-    convert(out, area.width * size, target, data, stride, layout, high, area.width, area.height)
-    return out.translate(_THRESHOLD) if format is SurfaceFormat.A1 else out
+    target = Layout.BGRA if format is SurfaceFormat.XRGB32 else SURFACE_LAYOUT[format]
+    row_bytes = area.width * pixel_bytes(format)
+    out = bytearray(area.height * row_bytes)
+    convert(out, row_bytes, target, data, stride, layout, high, area.width, area.height)
+    return out
 
 
 def mask_plane(bitmap: Source, area: Box, *, invers: bool) -> tuple[Buffer, int]:
@@ -225,7 +232,7 @@ def _bits(bitmap: Bitmap, area: Box, *, invers: bool) -> bytearray:
 
 
 def has_alpha(source: Source) -> bool:
-    """Whether its pixels carry alpha."""
+    """Whether a source that is scaled brings its own alpha: images do, if they have any, and surfaces but for xRGB."""
     if isinstance(source, Surface):
         return source.format is not SurfaceFormat.XRGB32
     return source.format in (PixelFormat.BGRA32, PixelFormat.A8)
@@ -240,28 +247,50 @@ def scaled(
     Errors as those of `to_words`.
     """
     bilinear = mode != ScaleMode.NEAREST
-    u, across, left, right = _samples(
-        src_area.left, src_area.right, box.left, box.right, part.left, part.right, bilinear
-    )
-    v, down, top, bottom = _samples(src_area.top, src_area.bottom, box.top, box.bottom, part.top, part.bottom, bilinear)
-    format = destination.format
     size = destination.pixel_bytes
-    area = intersect(Box(left, top, right, bottom), Box(0, 0, source.width, source.height))
+    places, area = scaling(source, src_area, box, part, bilinear)
     if area is None:
         return Plane(part, part.width * size, bytes(part.width * part.height * size))
     words = to_words(source, area, destination)
-    data, stride = words.data, words.stride
-    if size != 4:
-        data = bytearray(area.width * area.height * 4)
-        layout = SURFACE_LAYOUT[format]
-        convert(data, area.width * 4, Layout.BGRA, words.data, words.stride, layout, 0, area.width, area.height)
-        stride = area.width * 4
-    places = (u - (area.left << 16), v - (area.top << 16), across, 0, 0, down)
-    out = sample(part.width, part.height, data, stride, area.width, area.height, 0, places, bilinear, 0)
+    u, v, *steps = places
+    places = (u - (area.left << 16), v - (area.top << 16), *steps)
+    format = destination.format
+    layout = SURFACE_LAYOUT[format]
+    out = sample(
+        part.width, part.height, words.data, words.stride, layout, area.width, area.height, 0, places, bilinear, 0
+    )
     high = OPAQUE if opaque and format is SurfaceFormat.ARGB32 and not has_alpha(source) else 0
     if size != 4 or high:
         out = _packed(out, part.width * 4, Layout.BGRA, high, part, format)
     return Plane(part, part.width * size, out)
+
+
+Places = tuple[int, ...]
+"""Where pixel centres lie in a source: u and v of the first, their steps across and their steps down, in 16.16."""
+
+
+def scaling(source: Source, src_area: RectLike, box: RectLike, part: Box, bilinear: bool) -> tuple[Places, Box | None]:
+    """Where the pixels of `part` of `box` lie in `src_area`, and which area of it they need, None if nothing."""
+    u, across, left, right = _samples(
+        src_area.left, src_area.right, box.left, box.right, part.left, part.right, bilinear
+    )
+    v, down, top, bottom = _samples(src_area.top, src_area.bottom, box.top, box.bottom, part.top, part.bottom, bilinear)
+    area = intersect(Box(left, top, right, bottom), Box(0, 0, source.width, source.height))
+    return (u, v, across, 0, 0, down), area
+
+
+def inside(source: Source, src_area: RectLike, box: RectLike) -> Box:
+    """The part of `box` whose nearest pixels, `src_area` scaled to it, lie in the source; perhaps empty."""
+    left, right = _inside(src_area.left, src_area.right, box.left, box.right, source.width)
+    top, bottom = _inside(src_area.top, src_area.bottom, box.top, box.bottom, source.height)
+    return Box(left, top, right, bottom)
+
+
+def _inside(source_start: int, source_end: int, start: int, end: int, size: int) -> tuple[int, int]:
+    first, step, *_ = _samples(source_start, source_end, start, end, start, start + 1, False)
+    if step == 0:
+        return (start, end) if 0 <= (first - 1) >> 16 < size else (start, start)
+    return start + -((first - 1) // step), start + -((first - 1 - (size << 16)) // step)
 
 
 def _samples(

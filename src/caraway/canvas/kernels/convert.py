@@ -2,7 +2,7 @@
 
 import cython
 from cython.cimports.caraway.canvas.kernels.rows import (
-    ALPHA8,
+    ALPHA1,
     BGR24,
     CHUNK,
     LARGE,
@@ -29,7 +29,7 @@ def convert(
     """Rows of pixels in another layout; components are expanded to 8 bits (the bits `high` are set), then truncated."""
     if width <= 0 or height <= 0:
         return
-    if not (0 <= layout <= BGR24 and 0 <= out_layout <= ALPHA8):
+    if not (0 <= layout <= ALPHA1 and 0 <= out_layout <= ALPHA1 and out_layout != BGR24):
         raise ValueError("unknown layout")
     target: Py_buffer
     pixels: Py_buffer

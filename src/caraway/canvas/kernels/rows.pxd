@@ -17,6 +17,7 @@ cdef enum:
     RGB565 = 3
     ALPHA8 = 4
     BGR24 = 5
+    ALPHA1 = 6  # a byte, 0 or 255
 
 ctypedef uint8_t[4096] Scratch
 ctypedef uint32_t[1024] Words
@@ -25,7 +26,7 @@ ctypedef uint32_t[1024] Words
 cdef inline Py_ssize_t layout_size(int layout) noexcept nogil:
     if layout <= BGRX:
         return 4
-    if layout == ALPHA8:
+    if layout == ALPHA8 or layout == ALPHA1:
         return 1
     return 3 if layout == BGR24 else 2
 
@@ -51,14 +52,14 @@ cdef inline void expand(uint32_t *out, const uint8_t *row, int layout, uint32_t 
             g = word >> 5 & 63
             r = word >> 11
             out[i] = high | (r << 3 | r >> 2) << 16 | (g << 2 | g >> 4) << 8 | b << 3 | b >> 2
-    elif layout == ALPHA8:
-        for i in range(count):
-            word = row[i]
-            out[i] = word << 24 | high
-    else:
+    elif layout == BGR24:
         for i in range(count):
             word = row[3 * i + 2]
             out[i] = high | word << 16 | load16(row + 3 * i)
+    else:
+        for i in range(count):
+            word = row[i]
+            out[i] = word << 24 | high
 
 
 cdef inline void narrow(uint8_t *out, int layout, const uint32_t *words, Py_ssize_t count) noexcept nogil:
@@ -79,9 +80,12 @@ cdef inline void narrow(uint8_t *out, int layout, const uint32_t *words, Py_ssiz
         for i in range(count):
             word = words[i]
             store16(out + 2 * i, (word >> 8 & 0xF800) | (word >> 5 & 0x7E0) | (word >> 3 & 31))
-    else:
+    elif layout == ALPHA8:
         for i in range(count):
             out[i] = words[i] >> 24
+    else:
+        for i in range(count):
+            out[i] = 255 if words[i] >> 31 else 0
 
 
 cdef inline void repeat(

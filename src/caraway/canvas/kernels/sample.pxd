@@ -6,13 +6,15 @@ cdef enum:
     NORMAL = 1
     PAD = 2
 
-# A picture of words 0xAARRGGBB, to each of which `high` is added.
+# A picture in a layout, of words 0xAARRGGBB once `high` is added to each.
 cdef struct Picture:
     const uint8_t *data
     Py_ssize_t stride
     int64_t width
     int64_t height
     uint32_t high
+    int layout
+    Py_ssize_t size
     int repeat
 
 # Where to sample, in 16.16: the first pixel's place, and how far it is from a pixel to the next, across and down.
