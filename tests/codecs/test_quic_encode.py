@@ -33,6 +33,16 @@ def packed(picture):
     return data
 
 
+def kept(picture):
+    """The pixels that a decoder gives back: without what is not coded."""
+    data = bytearray(packed(picture))
+    if picture.format is PixelFormat.BGRX32:
+        data[3::4] = bytes(len(data) // 4)
+    if picture.format is PixelFormat.RGB555:
+        data[1::2] = bytes(byte & 127 for byte in data[1::2])
+    return bytes(data)
+
+
 def expected_payload(picture):
     return reference_quic.encode(KINDS[picture.format], picture.width, picture.height, packed(picture))
 
@@ -81,6 +91,12 @@ def test_payload_is_that_of_the_plain_encoder(picture):
     assert quic.encode(picture) == expected_payload(picture)
 
 
+@given(pictures())
+def test_decoder_gives_the_picture_back(picture):
+    decoded = quic.decode(quic.encode(picture))
+    assert (decoded.width, decoded.height, bytes(decoded.data)) == (picture.width, picture.height, kept(picture))
+
+
 @pytest.mark.parametrize("format", KINDS)
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 5), (2, 2), (3, 3), (4, 4), (33, 1), (5, 70)])
 def test_smallest_pictures(format, width, height):
@@ -109,6 +125,27 @@ def hard_edges(x, y):
 def test_large_picture_with_hard_edges(format, width, height):
     picture = picture_of(format, width, height, hard_edges, padding=3)
     assert quic.encode(picture) == expected_payload(picture)
+
+
+def strips(format, width, height, source):
+    """Rows of flat strips, of noise and of patterns, each repeated a few times."""
+    size = format.bits // 8
+    rows = []
+    while len(rows) < height:
+        row = b""
+        while len(row) < width * size:
+            part = source.randbytes(size * source.choice([1, 1, 1, 2, 5, 60]))
+            row += part * source.choice([1, 1, 3, 40, 300])
+        rows += [row[: width * size]] * source.choice([1, 1, 2, 9])
+    return Bitmap(width, height, format, width * size, b"".join(rows[:height]))
+
+
+@pytest.mark.parametrize("format", KINDS)
+@pytest.mark.parametrize(("width", "height"), [(1366, 768), (20_000, 30), (41, 9000)])
+def test_decoder_gives_large_pictures_back(format, width, height):
+    picture = strips(format, width, height, random.Random(width))
+    decoded = quic.decode(quic.encode(picture))
+    assert bytes(decoded.data) == kept(picture)
 
 
 @pytest.mark.parametrize("format", [PixelFormat.BGR24, PixelFormat.BGRX32, PixelFormat.BGRA32])

@@ -9,10 +9,15 @@ cdef extern from *:
     bint unlikely(bint condition) noexcept nogil
 
 cdef enum:
-    MARGIN = 64  # bytes beside a row that may be touched
+    GRAY = 1
+    RGB16 = 2
+    RGB24 = 3
+    RGBA = 5
     HIGH_5 = 0xF8
+    MARGIN = 64  # bytes beside a row that may be touched
+    ROWS = 12  # five of each plane, two of converted pixels
     PIXEL_BYTES = 18  # at most: four codes of 26 bits and two empty runs of 16
-    FEW_PIXELS = 4096  # are coded in less time than the GIL takes to change hands
+    FEW_PIXELS = 4096  # are coded in less time than the GIL may take to come back
 
 cdef struct Code:
     uint8_t bits  # the last eight; those before them are 0
@@ -27,6 +32,7 @@ cdef struct Plane:
     Family family
     State state
     int channels
+    Py_ssize_t size  # bytes a pixel
     const Code *codes  # 256 for each code
     Channel channel[3]
     uint8_t *symbols  # of the row, from column 0; those of column -1 are before it
@@ -43,7 +49,7 @@ cdef struct Bits:
 
 cdef void build_codes(Code *codes, int bits) noexcept nogil
 cdef void start_plane(Plane *plane, int channels, int bits) noexcept nogil
-cdef void select_codes(Plane *plane, Channel *channel, int first, int end) noexcept nogil
+cdef void select_codes(Plane *plane, Channel *channel, int bucket) noexcept nogil
 cdef void learn(Plane *plane, Py_ssize_t column) noexcept nogil
 cdef void emit(Bits *bits, uint64_t value, unsigned int length) noexcept nogil
 cdef void code_colours(Plane *plane, Bits *bits, Py_ssize_t column, Py_ssize_t end) noexcept nogil
@@ -61,14 +67,21 @@ cdef void predict(Plane *plane, const uint8_t *row, const uint8_t *above, Py_ssi
 cdef void compare(Plane *plane, const uint8_t *row, Py_ssize_t y, Py_ssize_t width) noexcept nogil
 cdef uint8_t *expand24(uint8_t *to, const uint8_t *row, Py_ssize_t width) noexcept nogil
 cdef uint8_t *expand16(uint8_t *to, const uint8_t *row, Py_ssize_t width) noexcept nogil
-cdef uint8_t *take_alpha(uint8_t *to, const uint8_t *row, Py_ssize_t width) noexcept nogil
+cdef void take_alpha(uint8_t *to, const uint8_t *row, Py_ssize_t width) noexcept nogil
 cdef bint reserve(Bits *bits, size_t capacity) noexcept nogil
-cdef void place_rows(Plane *plane, uint8_t *memory, Py_ssize_t width) noexcept nogil
+cdef void place_rows(Plane *plane, uint8_t *rows, Py_ssize_t pitch) noexcept nogil
 cdef void encode_row(
     Plane *plane, Bits *bits, const uint8_t *row, const uint8_t *above, Py_ssize_t y, Py_ssize_t width
 ) noexcept nogil
 cdef bint encode_rows(
-    Bits *bits, uint8_t *memory, const uint8_t *data, int type, Py_ssize_t width, Py_ssize_t height, Py_ssize_t stride
+    Bits *bits,
+    Plane *planes,
+    uint8_t *rows,
+    const uint8_t *data,
+    int type,
+    Py_ssize_t width,
+    Py_ssize_t height,
+    Py_ssize_t stride,
 ) noexcept nogil
 cdef bint encode_image(
     Bits *bits, const uint8_t *data, int type, Py_ssize_t width, Py_ssize_t height, Py_ssize_t stride

@@ -48,7 +48,9 @@ build_codes(CODES_5, 5)
 
 def start_plane(plane, channels, bits):
     c: cython.int
+    bucket: cython.int
     plane.channels = channels
+    plane.size = 4 if channels == 3 else 1
     plane.family = family_of(bits)
     plane.codes = CODES_8
     if bits == 5:
@@ -56,30 +58,34 @@ def start_plane(plane, channels, bits):
     reset_state(cython.address(plane.state))
     for c in range(channels):
         reset_model(cython.address(plane.channel[c].model), bits)
-        select_codes(plane, cython.address(plane.channel[c]), 0, 256)
+        for bucket in range(bits):
+            select_codes(plane, cython.address(plane.channel[c]), bucket)
 
 
-def select_codes(plane, channel, first, end):
+def select_codes(plane, channel, bucket):
+    """Point the symbols of a bucket to the code words of its best code."""
+    first: cython.int = (1 << bucket) - 1
+    last: cython.int = 255 if bucket == plane.family.bits - 1 else 2 * first
+    codes: cython.pointer(cython.const[Code]) = plane.codes + channel.model.code[first] * 256
     symbol: cython.int
-    for symbol in range(first, end):
-        channel.codes[symbol] = plane.codes + channel.model.code[symbol] * 256
+    for symbol in range(first, last + 1):
+        channel.codes[symbol] = codes
 
 
 def learn(plane, column):
     """Update the models with the pixel at `column`."""
-    size: cython.int = 4 if plane.channels == 3 else 1
+    size: cython.Py_ssize_t = plane.size
     symbols: cython.pointer(cython.const[uint8_t]) = plane.symbols + size * column
-    channel: cython.pointer(Channel)
     trigger: uint32_t = QUIC_TRIGGER[plane.state.wm]
-    bucket: cython.int
+    family: Family = plane.family
+    channel: cython.pointer(Channel)
+    before: uint8_t
     c: cython.int
     for c in range(plane.channels):
         channel = cython.address(plane.channel[c])
-        if update(cython.address(channel.model), cython.address(plane.family), trigger, symbols[c - size], symbols[c]):
-            bucket = plane.family.bucket[symbols[c - size]]
-            select_codes(
-                plane, channel, (1 << bucket) - 1, 256 if bucket == plane.family.bits - 1 else (2 << bucket) - 1
-            )
+        before = symbols[c - size]
+        if update(cython.address(channel.model), cython.address(family), trigger, before, symbols[c]):
+            select_codes(plane, channel, family.bucket[before])
 
 
 def emit(bits, value, length):
@@ -184,7 +190,7 @@ def next_run(plane, column, end):
 
 def code_segment(plane, bits, column, end):
     """Code pixels from `column` to before `end` with one mask index; row 0 has nowhere a run may start."""
-    size: cython.int = 4 if plane.channels == 3 else 1
+    size: cython.Py_ssize_t = plane.size
     stop: cython.Py_ssize_t = column + plane.state.wait
     literals_end: cython.Py_ssize_t
     run: cython.Py_ssize_t
@@ -231,7 +237,7 @@ def code_row(plane, bits, width):
 
 def predict(plane, row, above, y, width):
     """Fill in the symbols of a row."""
-    size: cython.int = 4 if plane.channels == 3 else 1
+    size: cython.Py_ssize_t = plane.size
     symbols: cython.pointer(uint8_t) = plane.symbols
     at: cython.Py_ssize_t
     for at in range(size):
@@ -289,7 +295,6 @@ def take_alpha(to, row, width):
     column: cython.Py_ssize_t
     for column in range(width):
         to[column] = row[4 * column + 3]
-    return to
 
 
 def reserve(bits, capacity):
@@ -303,14 +308,13 @@ def reserve(bits, capacity):
     return True
 
 
-def place_rows(plane, memory, width):
-    """Give a plane its rows: zeroed memory."""
-    size: cython.Py_ssize_t = (4 if plane.channels == 3 else 1) * width + MARGIN
-    plane.symbols = memory + MARGIN // 2
-    plane.old_symbols = plane.symbols + size
-    plane.equal = memory + 2 * size
-    plane.equal_above = plane.equal + width + MARGIN
-    plane.runs = plane.equal_above + width + MARGIN
+def place_rows(plane, rows, pitch):
+    """Give a plane five rows of zeros."""
+    plane.symbols = rows
+    plane.old_symbols = rows + pitch
+    plane.equal = rows + 2 * pitch
+    plane.equal_above = rows + 3 * pitch
+    plane.runs = rows + 4 * pitch
 
 
 def encode_row(plane, bits, row, above, y, width):
@@ -321,49 +325,49 @@ def encode_row(plane, bits, row, above, y, width):
     code_row(plane, bits, width)
 
 
-def encode_rows(bits, memory, data, type, width, height, stride):
-    """Append all rows; tell whether there was memory for them."""
-    colours: cython.pointer(Plane) = cython.cast(cython.pointer(Plane), memory)
-    plane: cython.pointer(Plane) = colours + 1
-    rows: cython.pointer(uint8_t) = memory + 2 * cython.sizeof(Plane)
-    converted: cython.pointer(uint8_t) = rows + 5 * (4 * width + MARGIN)
-    planes: cython.pointer(uint8_t) = converted + 8 * width
+def encode_rows(bits, planes, rows, data, type, width, height, stride):
+    """Append all rows; tell whether there was memory for them.
+
+    rows: zeroed, ROWS of `4 * width` bytes with MARGIN before each and after the last.
+    """
+    pitch: cython.Py_ssize_t = 4 * width + MARGIN
+    colours: cython.pointer(Plane) = planes
+    alone: cython.pointer(Plane) = planes + 1
     row: cython.pointer(cython.const[uint8_t]) = data
     above: cython.pointer(cython.const[uint8_t]) = data
+    converted: cython.pointer(uint8_t)
     y: cython.Py_ssize_t
-    start_plane(colours, 3, 5 if type == 2 else 8)
-    start_plane(plane, 1, 8)
-    place_rows(colours, rows, width)
-    place_rows(plane, planes + 2 * width, width)
+    start_plane(colours, 3, 5 if type == RGB16 else 8)
+    place_rows(colours, rows, pitch)
+    start_plane(alone, 1, 8)
+    place_rows(alone, rows + 5 * pitch, pitch)
     for y in range(height):
         if not reserve(bits, (bits.size >> 3) + PIXEL_BYTES * width + MARGIN):
             return False
-        row = data + y * stride
-        if type == 1:
-            encode_row(plane, bits, row, above, y, width)
-            above = row
+        converted = rows + (10 + (y & 1)) * pitch
+        above, row = row, data + y * stride
+        if type == GRAY:
+            encode_row(alone, bits, row, above, y, width)
             continue
-        if type == 2:
-            row = expand16(converted + (y & 1) * 4 * width, row, width)
-        elif type == 3:
-            row = expand24(converted + (y & 1) * 4 * width, row, width)
+        if type == RGB16:
+            row = expand16(converted, row, width)
+        elif type == RGB24:
+            row = expand24(converted, row, width)
         encode_row(colours, bits, row, above, y, width)
-        above = row
-        if type == 5:
-            row = take_alpha(planes + (y & 1) * width, row, width)
-            encode_row(plane, bits, row, planes + (~y & 1) * width, y, width)
+        if type == RGBA:
+            take_alpha(converted, row, width)
+            encode_row(alone, bits, converted, rows + (10 + (~y & 1)) * pitch, y, width)
     return True
 
 
 def encode_image(bits, data, type, width, height, stride):
     """The whole payload; tells whether there was memory for it."""
-    rows_size: cython.size_t = 5 * (4 * width + MARGIN) + 8 * width + 2 * width + 5 * (width + MARGIN)
     if not reserve(bits, 20 + width * height // 2):
         return False
-    memory: cython.pointer(uint8_t) = cython.cast(
-        cython.pointer(uint8_t), calloc(1, 2 * cython.sizeof(Plane) + rows_size)
+    planes: cython.pointer(Plane) = cython.cast(
+        cython.pointer(Plane), calloc(1, 2 * cython.sizeof(Plane) + ROWS * (4 * width + MARGIN) + MARGIN)
     )
-    if memory == cython.NULL:
+    if planes == cython.NULL:
         return False
     store32(bits.start, QUIC_MAGIC)
     store32(bits.start + 4, 0)
@@ -372,10 +376,11 @@ def encode_image(bits, data, type, width, height, stride):
     store32(bits.start + 16, height)
     bits.size = 160
     bits.last = height
-    done: cython.bint = encode_rows(bits, memory, data, type, width, height, stride)
-    free(memory)
+    rows: cython.pointer(uint8_t) = cython.cast(cython.pointer(uint8_t), planes + 2) + MARGIN
+    done: cython.bint = encode_rows(bits, planes, rows, data, type, width, height, stride)
+    free(planes)
     if done:
-        bits.size = (bits.size + 31 & ~31) + 32
+        bits.size = ((bits.size + 31) & ~31) + 32
         store32(bits.start + (bits.size >> 3) - 4, 0)
     return done
 
