@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from caraway.client.session import Session
 
 CACHE_SIZE = 256
-"""Shapes that a server may have cached at its client at once."""
-
+"""Shapes that a server may have cached at its client at once; what makes room for one is said behind it."""
 
 MAX_CACHED = 64 << 20
 """Bytes of the shapes in the cache: 256 of 256x256 pixels; usual ones have 64x64."""
@@ -69,9 +68,9 @@ class CursorChannel(Channel):
             shape.type, shape.width, shape.height, shape.data, hot_x=shape.hot_spot_x, hot_y=shape.hot_spot_y
         )
         if cursor.flags & CursorFlags.CACHE_ME:
-            if len(self._cache) >= CACHE_SIZE and shape.unique not in self._cache:
-                raise ProtocolError(f"{self.name}: more than {CACHE_SIZE} cached cursors")
             self._cache[shape.unique] = image
+            if len(self._cache) > CACHE_SIZE + 1:
+                raise ProtocolError(f"{self.name}: more than {CACHE_SIZE} cached cursors")
             size = sum(len(cached.bgra) for cached in self._cache.values())
             if size > MAX_CACHED:
                 raise ProtocolError(f"{self.name}: cached cursors of {size} bytes, limit {MAX_CACHED}")
