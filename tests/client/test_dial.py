@@ -179,6 +179,9 @@ async def test_link_by_every_route(host: Host) -> None:
     connection = await dialling(Dialer(host.endpoint, ""))
     assert connection.secure == ("tls" in host.route or "https" in host.route)
     assert connection.local == (host.route == "unix")
+    if not connection.local:
+        sock = connection._transport.get_extra_info("socket")  # type: ignore[union-attr]
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     if "proxy" in host.route:
         target = "localhost:61000"
         assert host.requests == [

@@ -135,6 +135,9 @@ async def _first_connected(addresses: list[tuple[int, Any]], sockets: list[socke
 async def _connected(family: int, address: Any, sockets: list[socket.socket]) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     sockets.append(made)
+    if family != socket.AF_UNIX:
+        # asyncio would do so only for a socket made with the protocol's number.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
     made.setblocking(False)
     await asyncio.get_running_loop().sock_connect(made, address)
     return made
