@@ -12,6 +12,10 @@ from caraway.client.streams import MAX_AHEAD, MAX_BYTES, MAX_FRAMES, MAX_STREAMS
 from caraway.codecs import jpeg
 from caraway.codecs.bitmap import Bitmap, PixelFormat
 from caraway.errors import CodecError, ProtocolError
+from caraway.wire.capture import load
+from caraway.wire.constants import ChannelType
+from caraway.wire.messages import main
+from caraway.wire.messages.base import messages
 from caraway.wire.messages.display import (
     StreamActivateReport,
     StreamClip,
@@ -24,6 +28,7 @@ from caraway.wire.messages.display import (
     VideoCodec,
 )
 from caraway.wire.messages.shapes import Rect
+from support.captures import captures, facts, require
 
 MJPEG, VP8 = VideoCodec.MJPEG, VideoCodec.VP8
 NOW = 1000.0
@@ -495,3 +500,80 @@ class TestDecoding:
             streams.receive(data(START + step), NOW)
         assert [stream.decode(frame) for frame in streams.due(NOW + 0.025)] == [None, None]
         assert fed == [(str(START + 10).encode(), False), (str(START + 20).encode(), True)]
+
+
+def with_streams():
+    """The recorded sessions in which there were streams."""
+    found = captures()
+    return [
+        p
+        for p in found
+        if p.values[0] is None or any("stream_data" in sent for sent in facts(p.values[0])["messages"].values())
+    ]
+
+
+@pytest.mark.parametrize("path", with_streams())
+def test_recorded_streams(path):
+    """Each frame decodes, none waits too long, and the reports are those that the recorded client sent."""
+    wanted = {
+        ChannelType.MAIN: (main.Init, main.MultiMediaTime),
+        ChannelType.DISPLAY: (
+            StreamCreate,
+            StreamData,
+            StreamDataSized,
+            StreamClip,
+            StreamDestroy,
+            StreamActivateReport,
+            StreamReport,
+        ),
+    }
+    clock = MediaClock()
+    streams = Streams(clock)
+    drawn = 0
+    ours, theirs = [], []
+    for now, connection, sender, frame in load(require(path)).frames():
+        if connection.channel_type not in wanted:
+            continue
+        while (deadline := streams.deadline(now)) is not None and deadline <= now:
+            for due in streams.due(deadline):
+                picture = due.stream.decode(due)
+                assert (picture is not None) == due.is_shown
+                drawn += due.is_shown
+        kind = messages(connection.channel_type, sender).get(frame.type)
+        if kind not in wanted[connection.channel_type]:
+            continue
+        message = kind.unpack(frame.body)
+        match message:
+            case main.Init():
+                clock.set(message.multi_media_time, now)
+            case main.MultiMediaTime():
+                clock.set(message.time, now)
+            case StreamCreate():
+                streams.create(message)
+            case StreamClip():
+                streams.clip(message)
+            case StreamDestroy():
+                streams.destroy(message)
+            case StreamActivateReport():
+                streams.activate_report(message)
+            case StreamReport():
+                theirs.append(message)
+            case _:
+                for due in streams.receive(message, now):
+                    drawn += due.stream.decode(due) is not None
+        ours += streams.take_reports()
+    assert drawn > 0
+    if not any(report.num_drops for report in theirs):
+        assert ours == [
+            StreamReport(
+                their.stream_id,
+                their.unique_id,
+                their.start_frame_mm_time,
+                their.end_frame_mm_time,
+                their.num_frames,
+                0,
+                pytest.approx(their.last_frame_delay, abs=50),
+                their.audio_delay,
+            )
+            for their in theirs
+        ]
