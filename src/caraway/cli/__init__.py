@@ -35,10 +35,11 @@ class _Commands(click.Group):
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        import difflib
+        if args and args[0] not in COMMANDS:
+            import difflib
 
-        if args and args[0] not in COMMANDS and (near := difflib.get_close_matches(args[0], COMMANDS, n=1)):
-            context.fail(f"no such command {args[0]!r}; did you mean {near[0]!r}?")
+            if near := difflib.get_close_matches(args[0], COMMANDS, n=1):
+                context.fail(f"no such command {args[0]!r}; did you mean {near[0]!r}?")
         return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -95,8 +95,8 @@ def _close(sockets: Iterable[socket.socket]) -> None:
 async def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
     """Family and address, families by turns."""
     try:
-        # An address needs no thread to be looked up in.
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        # An address needs no thread to be looked up in; bytes, for a text would have Python load its IDNA codec.
+        found = socket.getaddrinfo(host.encode(), port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     families: dict[int, list[tuple[int, Any]]] = {}

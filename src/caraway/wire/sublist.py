@@ -10,6 +10,8 @@ from caraway.wire.fields import U16, U32, Buffer, Counted, LayoutError, Struct, 
 
 @struct
 class _Offsets(Struct):
+    """Where the sub-messages begin."""
+
     offsets: Annotated[list[U32], Counted(U16)]
 
 
