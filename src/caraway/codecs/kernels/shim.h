@@ -6,6 +6,9 @@
 
 #include <stdint.h>
 #include <string.h>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define LITTLE16(value) __builtin_bswap16(value)
@@ -104,4 +107,59 @@ static inline unsigned leading_zeros64(uint64_t value)
 static inline int trailing_zeros64(uint64_t value)
 {
     return __builtin_ctzll(value);
+}
+
+/* 32 bytes, to a place that they do not overlap. */
+static inline void copy32(uint8_t *to, const uint8_t *from)
+{
+#ifdef __AVX2__
+    _mm256_storeu_si256((__m256i *)to, _mm256_loadu_si256((const __m256i *)from));
+#else
+    memcpy(to, from, 32);
+#endif
+}
+
+/* Eight pixels b, g, r to b, g, r, 0. Reads from[-4] to from[27]. */
+static inline void expand_bgr8(uint8_t *to, const uint8_t *from)
+{
+#ifdef __AVX2__
+    const __m256i places = _mm256_setr_epi8(4, 5, 6, -1, 7, 8, 9, -1, 10, 11, 12, -1, 13, 14, 15, -1,
+                                            0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
+    __m256i both = _mm256_loadu_si256((const __m256i *)(from - 4));
+    _mm256_storeu_si256((__m256i *)to, _mm256_shuffle_epi8(both, places));
+#else
+    for (int i = 0; i < 8; i++)
+        store32(to + 4 * i, load32(from + 3 * i) & 0xFFFFFF);
+#endif
+}
+
+/* Eight pixels b, g, r, x to b, g, r. Writes to[0] to to[31], of which to[24] and beyond are void. */
+static inline void pack_bgr8(uint8_t *to, const uint8_t *from)
+{
+#ifdef __AVX2__
+    const __m256i places = _mm256_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1,
+                                            0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
+    __m256i halves = _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)from), places);
+    _mm256_storeu_si256((__m256i *)to, _mm256_permutevar8x32_epi32(halves, _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 3, 7)));
+#else
+    for (int i = 0; i < 8; i++)
+        store32(to + 3 * i, load32(from + 4 * i));
+#endif
+}
+
+/* How many of 32 bytes are the same, up to the first that differs. */
+static inline unsigned alike32(const uint8_t *one, const uint8_t *other)
+{
+#ifdef __AVX2__
+    __m256i same = _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)one),
+                                     _mm256_loadu_si256((const __m256i *)other));
+    return (unsigned)_tzcnt_u32(~(uint32_t)_mm256_movemask_epi8(same));
+#else
+    for (int i = 0; i < 32; i += 8) {
+        uint64_t differences = load64(one + i) ^ load64(other + i);
+        if (differences)
+            return (unsigned)i + (unsigned)trailing_zeros64(differences) / 8;
+    }
+    return 32;
+#endif
 }

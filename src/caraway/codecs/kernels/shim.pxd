@@ -14,3 +14,7 @@ cdef extern from "shim.h" nogil:
     int leading_zeros32(uint32_t value)
     unsigned leading_zeros64(uint64_t value)
     int trailing_zeros64(uint64_t value)
+    void copy32(uint8_t *to, const uint8_t *from_)
+    void expand_bgr8(uint8_t *to, const uint8_t *from_)
+    void pack_bgr8(uint8_t *to, const uint8_t *from_)
+    unsigned alike32(const uint8_t *one, const uint8_t *other)
