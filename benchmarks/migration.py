@@ -42,7 +42,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from caraway.qemu.guest_image import demo_guest
-from caraway.qemu.migration_plan import Destination, MigrationReport
+from caraway.qemu.migration_plan import Destination, MigrationReport, Plan
 from caraway.qemu.monitor import Monitor
 from caraway.qemu.orchestrator import migrate
 from caraway.qemu.process import Qemu
@@ -191,14 +191,13 @@ async def hop(source: Host, target: Host, viewer: SpiceGtk, mode: str, rtt: floa
 
 async def move(source: Host, target: Host, mode: str) -> MigrationReport:
     is_late = mode == "switch-host"
-    return await migrate(
-        source.qemu,
-        target.qemu,
+    plan = Plan(
         uri=f"unix:{target.qemu.directory}/migration",
         destination=Destination("127.0.0.1", target.port),
         reconnect=is_late,
         link_deadline=0.5 if is_late else 9.0,
     )
+    return await migrate(source.qemu, target.qemu, plan)
 
 
 def watch(events: list[Event], began: float, ended: float) -> tuple[list[float], float]:

@@ -18,9 +18,17 @@ import pytest
 import caraway
 from caraway.errors import AuthError, EndpointError, LinkError, MigrationError
 from caraway.qemu.guest_image import demo_guest
-from caraway.qemu.migration_plan import Destination, MigrationDeadlineError, MigrationReport, Mode, Progress, Ticket
+from caraway.qemu.migration_plan import (
+    Destination,
+    MigrationDeadlineError,
+    MigrationReport,
+    Mode,
+    Plan,
+    Progress,
+    Ticket,
+)
 from caraway.qemu.monitor import connect_monitor
-from caraway.qemu.orchestrator import migrate
+from caraway.qemu.orchestrator import Listener, migrate
 from caraway.qemu.process import Qemu
 from caraway.qemu.spice_options import free_ports
 from caraway.qemu.viewers import Link, LinkWatch, links_of, present
@@ -79,8 +87,16 @@ def at(vm: Qemu) -> Destination:
     return Destination("127.0.0.1", vm.spice.port)
 
 
-async def move(source: Qemu, target: Qemu, destination: Destination | None = None, **options: Any) -> MigrationReport:
-    return await migrate(source, target, uri=URI, destination=destination or at(target), **options)
+async def move(
+    source: Qemu,
+    target: Qemu,
+    destination: Destination | None = None,
+    *,
+    progress: Listener | None = None,
+    **options: Any,
+) -> MigrationReport:
+    plan = Plan(uri=URI, destination=destination or at(target), **options)
+    return await migrate(source, target, plan, progress=progress)
 
 
 async def is_used(viewer: SpiceGtk, vm: Qemu) -> None:
@@ -382,13 +398,13 @@ async def test_refuses_what_cannot_work() -> None:
     async with demo(name="a", spice={"disable-ticketing": True}) as source, Qemu(name="idle") as idle:
         to = Destination("127.0.0.1", 5900)
         with pytest.raises(MigrationError, match="idle: QEMU is running, it does not wait for a VM"):
-            await migrate(source, idle, uri=URI, destination=to)
+            await migrate(source, idle, Plan(uri=URI, destination=to))
         with pytest.raises(MigrationError, match="a: QEMU is running"):
-            await migrate(idle, source, uri=URI, destination=to)
+            await migrate(idle, source, Plan(uri=URI, destination=to))
         assert (await idle.qmp("query-status"))["status"] == "running"
         async with Qemu(name="mute", extra=("-incoming", "defer")) as mute:
             with pytest.raises(MigrationError, match="mute: QEMU has no SPICE server"):
-                await migrate(source, mute, uri=URI, destination=to)
+                await migrate(source, mute, Plan(uri=URI, destination=to))
 
 
 def monitor(path: Path) -> tuple[str, str]:

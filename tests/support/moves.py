@@ -10,8 +10,8 @@ from caraway.canvas.region import Box
 from caraway.client import Session
 from caraway.migration.reports import Report
 from caraway.qemu.guest_image import demo_guest
-from caraway.qemu.migration_plan import Destination, MigrationReport
-from caraway.qemu.orchestrator import migrate
+from caraway.qemu.migration_plan import Destination, MigrationReport, Plan
+from caraway.qemu.orchestrator import Listener, migrate
 from caraway.qemu.process import Qemu
 from caraway.qemu.viewers import links_of
 from caraway.wire.constants import ChannelType
@@ -105,10 +105,18 @@ def at(vm: Qemu) -> Destination:
     return Destination("127.0.0.1", vm.spice.port)
 
 
-async def move(source: Qemu, target: Qemu, destination: Destination | None = None, **options: Any) -> MigrationReport:
+async def move(
+    source: Qemu,
+    target: Qemu,
+    destination: Destination | None = None,
+    *,
+    progress: Listener | None = None,
+    **options: Any,
+) -> MigrationReport:
     """Move the VM with the orchestrator."""
     uri = f"unix:{target.directory}/migration"
-    return await migrate(source, target, uri=uri, destination=destination or at(target), **options)
+    plan = Plan(uri=uri, destination=destination or at(target), **options)
+    return await migrate(source, target, plan, progress=progress)
 
 
 async def listen(target: Qemu) -> str:

@@ -196,7 +196,7 @@ class Demo:
 
     async def _move(self, scenario: Scenario, source: Qemu, target: Qemu, session: Session) -> float | None:
         """Migrate; gives the VM's downtime, None if it did not move."""
-        from caraway.qemu.migration_plan import Destination, Phase, Progress
+        from caraway.qemu.migration_plan import Destination, Phase, Plan, Progress
         from caraway.qemu.orchestrator import migrate
 
         if scenario.cancelled:
@@ -211,17 +211,13 @@ class Demo:
                     work.cancel()
 
             assert target.spice is not None
-            work = asyncio.create_task(
-                migrate(
-                    source,
-                    target,
-                    uri=f"unix:{target.directory}/migration",
-                    destination=Destination("127.0.0.1", target.spice.port),
-                    reconnect=scenario.follows == "switch-host",
-                    link_deadline=1.0 if scenario.follows == "switch-host" else 9.0,
-                    progress=progress,
-                )
+            plan = Plan(
+                uri=f"unix:{target.directory}/migration",
+                destination=Destination("127.0.0.1", target.spice.port),
+                reconnect=scenario.follows == "switch-host",
+                link_deadline=1.0 if scenario.follows == "switch-host" else 9.0,
             )
+            work = asyncio.create_task(migrate(source, target, plan, progress=progress))
             try:
                 report = await work
             except asyncio.CancelledError:

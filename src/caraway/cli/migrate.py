@@ -15,7 +15,7 @@ from caraway.cli.common import run
 from caraway.errors import CarawayError, MigrationError
 
 if TYPE_CHECKING:
-    from caraway.qemu.migration_plan import MigrationReport, Progress
+    from caraway.qemu.migration_plan import MigrationReport, Plan, Progress
     from caraway.qemu.orchestrator import Listener
 
 PORT = click.IntRange(1, 65534)
@@ -63,13 +63,13 @@ def command(
         raise click.UsageError("give --spice-port, --tls-port or both")
 
     async def work() -> dict[str, Any]:
-        from caraway.qemu.migration_plan import Destination, Ticket
+        from caraway.qemu.migration_plan import Destination, Plan, Ticket
 
         destination = Destination(spice_host, spice_port, tls_port, cert_subject)
         ticket = None
         if ticket_file is not None:
             ticket = Ticket(ticket_file.read().removesuffix("\n").removesuffix("\r"), ticket_lifetime)
-        report = await _migrate(source, target, destination=destination, ticket=ticket, **options)
+        report = await _migrate(source, target, Plan(destination=destination, ticket=ticket, **options))
         if not as_json:
             _say(report)
         return report.as_json()
@@ -77,12 +77,12 @@ def command(
     run(work(), as_json=as_json)
 
 
-async def _migrate(source: str, target: str, **options: Any) -> MigrationReport:
+async def _migrate(source: str, target: str, plan: Plan) -> MigrationReport:
     from caraway.qemu.orchestrator import migrate
 
     try:
         with _bar() as progress:
-            return await migrate(source, target, progress=progress, **options)
+            return await migrate(source, target, plan, progress=progress)
     except asyncio.CancelledError as stopped:
         notes = "; ".join(getattr(stopped, "__notes__", ())) or "the VM goes on at the source"
         raise MigrationError(f"interrupted: {notes}") from stopped

@@ -12,6 +12,12 @@ from caraway.errors import AuthError, DeadlineError, EndpointError, MigrationErr
 MAX_TICKET = 59
 """Bytes of a ticket that QEMU keeps; what comes after them it drops without a word, and the viewer is refused."""
 
+LINK_DEADLINE = 9.0
+"""Seconds for viewers to link. The server drops an answer that comes 10 s after the announcement."""
+
+FENCE_DEADLINE = 0.5
+"""Seconds that a stopped VM waits for links that broke, before it goes on at the source."""
+
 
 @dataclass(frozen=True, slots=True)
 class Destination:
@@ -52,6 +58,23 @@ class Ticket:
             raise AuthError(f"a ticket of {size} bytes: QEMU keeps 1 to {MAX_TICKET} bytes without NUL")
         if self.lifetime <= 0:
             raise EndpointError(f"a ticket's lifetime of {self.lifetime} s: it must be positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a migration is to do."""
+
+    uri: str
+    """Where the target takes the VM: `tcp:HOST:PORT`, port 0 for one of its choice, or `unix:PATH`."""
+    destination: Destination
+    ticket: Ticket | None = None
+    """Set on the target before the viewers are told."""
+    reconnect: bool = False
+    """Move also if a viewer has not linked within `link_deadline`; it will be told to connect anew."""
+    link_deadline: float = LINK_DEADLINE
+    """Seconds."""
+    fence_deadline: float = FENCE_DEADLINE
+    """Seconds."""
 
 
 class Phase(enum.StrEnum):

@@ -16,13 +16,12 @@ from typing import Any
 
 from caraway.errors import CarawayError, MigrationError
 from caraway.qemu.migration_plan import (
-    Destination,
     MigrationDeadlineError,
     MigrationReport,
     Mode,
     Phase,
+    Plan,
     Progress,
-    Ticket,
     ViewerReport,
 )
 from caraway.qemu.monitor import Event, Monitor, connect_monitor
@@ -30,12 +29,6 @@ from caraway.qemu.process import Qemu
 from caraway.qemu.viewers import Links, LinkWatch, core, describe, links_of, present, viewers_of
 
 log = logging.getLogger(__name__)
-
-LINK_DEADLINE = 9.0
-"""Seconds for viewers to link. The server drops an answer that comes 10 s after the announcement."""
-
-FENCE_DEADLINE = 0.5
-"""Seconds that a stopped VM waits for links that broke, before it goes on at the source."""
 
 PERIOD = 0.25
 """Seconds between looks at what tells no event."""
@@ -61,40 +54,18 @@ Listener = Callable[[Progress], None]
 
 
 async def migrate(
-    source: Qemu | Monitor | str,
-    target: Qemu | Monitor | str,
-    *,
-    uri: str,
-    destination: Destination,
-    ticket: Ticket | None = None,
-    reconnect: bool = False,
-    link_deadline: float = LINK_DEADLINE,
-    fence_deadline: float = FENCE_DEADLINE,
-    progress: Listener | None = None,
+    source: Qemu | Monitor | str, target: Qemu | Monitor | str, plan: Plan, *, progress: Listener | None = None
 ) -> MigrationReport:
     """Move the VM of `source` to `target` and its viewers with it.
 
     source, target: a QEMU, or the address of its monitor, `unix:PATH` or `tcp:HOST:PORT`.
-    uri: where the target takes the VM: `tcp:HOST:PORT`, port 0 for one of its choice, or `unix:PATH`.
-    ticket: set on the target before the viewers are told.
-    reconnect: move also if a viewer has not linked within `link_deadline`; it will be told to connect anew.
     progress: is called with every change.
     Raises MigrationError, MigrationDeadlineError, LinkError (monitors), QemuError; the VM is then still on the source
     and the target has been ended, unless the error says otherwise. Cancelling the call does the same.
     """
     async with AsyncExitStack() as stack:
-        sides = [await _open(stack, side, name) for side, name in ((source, "source"), (target, "target"))]
-        orchestrator = Orchestrator(
-            *sides,
-            uri=uri,
-            destination=destination,
-            ticket=ticket,
-            reconnect=reconnect,
-            link_deadline=link_deadline,
-            fence_deadline=fence_deadline,
-            progress=progress,
-        )
-        return await orchestrator.run()
+        here, there = await _open(stack, source, "source"), await _open(stack, target, "target")
+        return await Orchestrator(here, there, plan, progress=progress).run()
 
 
 async def _open(stack: AsyncExitStack, side: Qemu | Monitor | str, name: str) -> Monitor:
@@ -148,30 +119,15 @@ class _Side:
 
 
 class Orchestrator:
-    """One migration; `run` it once. Arguments as of `migrate`."""
+    """One migration; `run` it once. Arguments as of `migrate`, the monitors open."""
 
-    def __init__(
-        self,
-        source: Monitor,
-        target: Monitor,
-        *,
-        uri: str,
-        destination: Destination,
-        ticket: Ticket | None = None,
-        reconnect: bool = False,
-        link_deadline: float = LINK_DEADLINE,
-        fence_deadline: float = FENCE_DEADLINE,
-        progress: Listener | None = None,
-    ) -> None:
+    def __init__(self, source: Monitor, target: Monitor, plan: Plan, *, progress: Listener | None = None) -> None:
         self._news = asyncio.Event()
         self._source = _Side(source, self._news)
         self._target = _Side(target, self._news)
-        self._uri = uri
-        self._destination = destination
-        self._ticket = ticket
-        self._reconnect = reconnect
-        self._link_deadline = link_deadline
-        self._fence_deadline = fence_deadline
+        self._plan = plan
+        self._uri = plan.uri
+        """With the port that the target chose."""
         self._listener = progress
         self._progress = Progress()
         self._report = MigrationReport()
@@ -293,9 +249,11 @@ class Orchestrator:
             if not listening:
                 raise MigrationError(f"{target}: does not tell the port that it chose for {self._uri}")
             self._uri = f"tcp:{host}:{listening[0]['port']}"
-        if self._ticket is not None:
-            await target.execute("set_password", protocol="spice", password=self._ticket.password, connected="keep")
-            await target.execute("expire_password", protocol="spice", time=f"+{self._ticket.lifetime}")
+        if self._plan.ticket is not None:
+            await target.execute(
+                "set_password", protocol="spice", password=self._plan.ticket.password, connected="keep"
+            )
+            await target.execute("expire_password", protocol="spice", time=f"+{self._plan.ticket.lifetime}")
 
     async def _announce_and_link(self) -> None:
         began = _now()
@@ -303,7 +261,7 @@ class Orchestrator:
         watch = LinkWatch(began)
         with self._target.monitor.listen(lambda event: watch.hear(event, _now())):
             await self._announce()
-            await self._wait_linked(watch, began + self._link_deadline)
+            await self._wait_linked(watch, began + self._plan.link_deadline)
         if self._linked:
             self._report.link_time = watch.last - began
         missing = self._expected - self._linked
@@ -315,7 +273,7 @@ class Orchestrator:
             self._warn(f"the target lacks {describe(missing)}")
 
     async def _announce(self) -> None:
-        to = self._destination
+        to = self._plan.destination
         subject = {} if to.cert_subject is None else {"cert_subject": to.cert_subject}
         # A port that is left out would be told to viewers as 65535.
         ports = {"port": to.port or 0, "tls_port": to.tls_port or 0}
@@ -332,14 +290,14 @@ class Orchestrator:
             if ready_at is not None and (_now() >= ready_at or not self._expected):
                 return
             if _now() >= deadline:
-                if ready_at is None and not self._reconnect:
+                if ready_at is None and not self._plan.reconnect:
                     raise self._not_linked(watch)
                 return
             await self._next(min(deadline, ready_at or deadline, _now() + PERIOD))
 
     def _not_linked(self, watch: LinkWatch) -> MigrationDeadlineError:
         missing = describe(core(self._expected - self._linked))
-        what = f"no link of {missing} to {self._destination} within {self._link_deadline:g} s"
+        what = f"no link of {missing} to {self._plan.destination} within {self._plan.link_deadline:g} s"
         if self._linked:
             why = f"only {describe(self._linked)} arrived"
         elif watch.has_connection:
@@ -390,9 +348,9 @@ class Orchestrator:
         self._is_at_fence = True
         self._tell(phase=Phase.FENCE)
         while broken := await self._broken():
-            if _now() >= began + self._fence_deadline:
+            if _now() >= began + self._plan.fence_deadline:
                 raise MigrationError(f"{broken}; the VM goes on at the source")
-            await self._next(min(began + self._fence_deadline, _now() + PERIOD))
+            await self._next(min(began + self._plan.fence_deadline, _now() + PERIOD))
         self._report.fence_time = _now() - began
         self._tell(phase=Phase.SWITCHING)
         await self._source.execute("migrate-continue", state="pre-switchover")
