@@ -84,7 +84,7 @@ class TestClock:
 
 
 @pytest.mark.parametrize("codec", [MJPEG, VP8])
-@pytest.mark.parametrize("start", [START, (1 << 32) - 20])
+@pytest.mark.parametrize("start", [START, (1 << 32) - 60])
 class TestTurns:
     def test_a_frame_of_now_is_shown_at_once(self, codec, start):
         streams, _ = started(codec, time=start)
@@ -207,10 +207,11 @@ class TestClocksOfOtherHosts:
         streams.create(create(codec=codec))
         assert shown(streams.receive(data(START), NOW)) == [START]
 
-    def test_unstamped_frames_are_shown_at_once(self, codec):
-        streams, _ = started(codec)
-        streams.receive(data(START), NOW)
-        streams.receive(data(START + 100), NOW)
+    @pytest.mark.parametrize("start", [START, 3 << 30])
+    def test_unstamped_frames_are_shown_at_once(self, codec, start):
+        streams, _ = started(codec, time=start)
+        streams.receive(data(start), NOW)
+        streams.receive(data(start + 100), NOW)
         frames = streams.receive(data(0, body=b"unstamped"), NOW + 0.01)
         assert [frame.data for frame in frames if frame.is_shown] == [b"unstamped"]
         assert len(frames) == (1 if codec is MJPEG else 2)
@@ -428,6 +429,9 @@ class TestRefusals:
         assert streams.take_reports() == [refusal(3, 55)]
         assert streams.receive(data(START, id=3), NOW) == []
         assert streams.take_reports() == [], "once"
+        streams.create(create(3, codec=99))
+        assert streams.receive(data(START, id=3), NOW) == []
+        assert streams.take_reports() == [refusal(3, 0)], "another stream"
         streams.create(create(3))
         assert shown(streams.receive(data(START, id=3), NOW)) == [START]
 
