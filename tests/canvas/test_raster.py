@@ -9,71 +9,24 @@ from hypothesis import strategies as st
 from caraway.canvas import raster
 from caraway.canvas.raster import Mask
 from caraway.canvas.region import Box, Point
-from caraway.canvas.source import Pattern
 from caraway.canvas.surface import Surface
 from caraway.codecs.bitmap import Bitmap, PixelFormat
 from caraway.errors import CodecError, ProtocolError
 from caraway.wire.messages.display import SurfaceFormat
 from caraway.wire.messages.draw import Rop, ScaleMode
 from support import plain_canvas as plain
-
-COLOR_SURFACES = [SurfaceFormat.XRGB32, SurfaceFormat.ARGB32, SurfaceFormat.RGB555, SurfaceFormat.RGB565]
-SURFACES = [*COLOR_SURFACES, SurfaceFormat.A8]
-SOURCES = [
-    PixelFormat.BGRX32,
-    PixelFormat.BGRA32,
-    PixelFormat.RGB555,
-    PixelFormat.RGB555_OPAQUE,
-    PixelFormat.A8,
-]
-OPERATIONS = (0, *Rop.__members__.values())
-
-coordinates = st.integers(-6, 18)
-sizes = st.integers(1, 12)
-
-
-@st.composite
-def boxes(draw):
-    left, top = draw(coordinates), draw(coordinates)
-    return Box(left, top, left + draw(st.integers(0, 16)), top + draw(st.integers(0, 16)))
-
-
-@st.composite
-def surfaces(draw, formats=SURFACES):
-    surface = Surface(draw(sizes), draw(sizes), draw(st.sampled_from(formats)))
-    surface.view[:] = draw(st.randoms(use_true_random=False)).randbytes(len(surface.data))
-    return surface
-
-
-@st.composite
-def bitmaps(draw, formats=SOURCES):
-    width, height, format = draw(sizes), draw(sizes), draw(st.sampled_from(formats))
-    stride = format.row_bytes(width) + draw(st.integers(0, 5))
-    data = draw(st.randoms(use_true_random=False)).randbytes(stride * height)
-    return Bitmap(width, height, format, stride, data)
-
-
-points = st.builds(Point, coordinates, coordinates)
-clips = st.none() | st.lists(boxes(), max_size=5)
-masks = st.none() | st.builds(
-    Mask, bitmaps([PixelFormat.BIT1_LE, PixelFormat.BIT1_BE]), st.builds(Point, st.integers(-4, 4), st.integers(-4, 4))
+from support.drawing_strategies import (
+    COLOR_SURFACES,
+    bitmaps,
+    boxes,
+    brushes,
+    check,
+    clips,
+    inverted_masks,
+    points,
+    rops,
+    surfaces,
 )
-inverted_masks = st.builds(lambda mask, invers: mask and Mask(mask.bitmap, mask.pos, invers), masks, st.booleans())
-rops = st.builds(
-    lambda operation, inversions: operation | inversions,
-    st.sampled_from(OPERATIONS),
-    st.sets(st.sampled_from([1, 2, 4, 1024])).map(sum),
-)
-brushes = st.none() | st.integers(0, (1 << 32) - 1) | st.builds(Pattern, bitmaps(), points)
-
-
-def check(surface, expected, damage):
-    before = plain.words(surface)
-    changed = damage()
-    assert plain.words(surface) == expected
-    covered = [(x, y) for box in changed for y in range(box.top, box.bottom) for x in range(box.left, box.right)]
-    assert len(covered) == len(set(covered)), "damage overlaps"
-    assert {place for place in expected if expected[place] != before[place]} <= set(covered)
 
 
 @given(surfaces(), boxes(), clips, brushes, rops, inverted_masks)
@@ -94,6 +47,10 @@ def shown(word, format):
     return word & 0xFFFFFF if format in (SurfaceFormat.XRGB32, SurfaceFormat.ARGB32) else word
 
 
+def shown_words(words, format):
+    return {at: shown(word, format) for at, word in words.items()}
+
+
 @given(surfaces(), boxes(), clips, bitmaps(), boxes(), rops, st.sampled_from(ScaleMode), inverted_masks)
 def test_scaled_copy(surface, box, clip, source, src_area, rop, scale_mode, mask):
     if src_area.width == 0 or src_area.height == 0:
@@ -102,10 +59,7 @@ def test_scaled_copy(surface, box, clip, source, src_area, rop, scale_mode, mask
     expected = plain.copy(surface, box, clip, source, src_area, rop, scale_mode, mask)
     raster.copy(surface, box, clip, source, src_area, rop, scale_mode, mask)
     after = plain.words(surface)
-    format = surface.format
-    assert {at: shown(word, format) for at, word in after.items()} == {
-        at: shown(word, format) for at, word in expected.items()
-    }
+    assert shown_words(after, surface.format) == shown_words(expected, surface.format)
 
 
 @pytest.mark.parametrize("scale_mode", ScaleMode)
@@ -134,6 +88,76 @@ def test_opaque(surface, box, clip, source, start, brush, rop, mask):
     src_area = Box(start.x, start.y, start.x + box.width, start.y + box.height)
     expected = plain.opaque(surface, box, clip, source, src_area, brush, rop, 0, mask)
     check(surface, expected, lambda: raster.opaque(surface, box, clip, source, src_area, brush, rop, 0, mask))
+
+
+@given(
+    surfaces(),
+    boxes(),
+    clips,
+    bitmaps(),
+    boxes(),
+    brushes,
+    st.integers(0, 255),
+    st.sampled_from(ScaleMode),
+    inverted_masks,
+)
+def test_rop3(surface, box, clip, source, src_area, brush, rop3, scale_mode, mask):
+    src_area = src_area._replace(
+        right=max(src_area.right, src_area.left + 1), bottom=max(src_area.bottom, src_area.top + 1)
+    )
+    expected = plain.rop3(surface, box, clip, source, src_area, brush, rop3, scale_mode, mask)
+    raster.rop3(surface, box, clip, source, src_area, brush, rop3, scale_mode, mask)
+    after = plain.words(surface)
+    assert shown_words(after, surface.format) == shown_words(expected, surface.format)
+
+
+@given(surfaces(), boxes(), clips, bitmaps(), points, brushes, st.integers(0, 255), inverted_masks)
+def test_rop3_of_the_same_size(surface, box, clip, source, start, brush, rop3, mask):
+    src_area = Box(start.x, start.y, start.x + box.width, start.y + box.height)
+    expected = plain.rop3(surface, box, clip, source, src_area, brush, rop3, 0, mask)
+    check(surface, expected, lambda: raster.rop3(surface, box, clip, source, src_area, brush, rop3, 0, mask))
+
+
+def test_rop3_and_rop_descriptors_agree():
+    source = Bitmap(16, 1, PixelFormat.BGRX32, 64, os.urandom(64))
+    one, other = Surface(16, 1, 32), Surface(16, 1, 32)
+    raster.copy(one, one.bounds, None, source, one.bounds, Rop.OP_XOR | Rop.INVERS_DEST)
+    raster.rop3(other, other.bounds, None, source, other.bounds, None, 0x99)
+    assert one.data == other.data
+
+
+keys = st.sampled_from([0, 0xFFFFFF, 0xFF08, 0x123456])
+
+
+@st.composite
+def with_key(draw, key, format):
+    """A picture of few colours, one of which is the key."""
+    source = draw(bitmaps([format]))
+    size = format.bits // 8
+    pixel = {2: plain.join((key & 255, key >> 8 & 255, key >> 16), SurfaceFormat.RGB555), 4: key}[size]
+    data = bytearray(source.data)
+    for at in range(0, len(data) - size, 3 * size):
+        data[at : at + size] = pixel.to_bytes(size, "little")
+    source.data = bytes(data)
+    return source
+
+
+@given(surfaces(), boxes(), clips, st.data(), boxes(), points, keys)
+def test_transparent(surface, box, clip, data, src_area, start, key):
+    source = data.draw(with_key(key, data.draw(st.sampled_from([PixelFormat.BGRX32, PixelFormat.RGB555]))))
+    if src_area.width == 0 or src_area.height == 0:
+        src_area = Box(start.x, start.y, start.x + box.width, start.y + box.height)
+    expected = plain.transparent(surface, box, clip, source, src_area, key)
+    raster.transparent(surface, box, clip, source, src_area, key)
+    after = plain.words(surface)
+    assert shown_words(after, surface.format) == shown_words(expected, surface.format)
+
+
+def test_transparent_leaves_the_key_out():
+    surface = Surface(3, 1, SurfaceFormat.RGB565)
+    source = Bitmap(3, 1, PixelFormat.BGRX32, 12, b"\x08\x10\x20\0" + b"\x0f\x13\x27\0" + b"\x10\x10\x20\0")
+    raster.transparent(surface, surface.bounds, None, source, surface.bounds, 0x201008)
+    assert plain.words(surface) == {(0, 0): 0, (1, 0): 0, (2, 0): 0x2082}
 
 
 @given(surfaces(), boxes(), clips, inverted_masks)

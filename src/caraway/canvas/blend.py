@@ -44,8 +44,11 @@ def alpha_blend(
         return []
     source_alpha = True if isinstance(source, Surface) and alpha_flags & AlphaFlags.SRC_SURFACE_HAS_ALPHA else None
     boxes = region(surface, box, clip)
-    if is_same_size(box, src_area):
-        dx, dy = box.left - src_area.left, box.top - src_area.top
+    same_size = is_same_size(box, src_area)
+    dx, dy = box.left - src_area.left, box.top - src_area.top
+    if not boxes:
+        return []
+    if same_size:
         extent = Box(dx, dy, dx + source.width, dy + source.height)
     elif src_area.left < src_area.right and src_area.top < src_area.bottom:
         extent = sources.inside(source, src_area, box)
@@ -55,7 +58,7 @@ def alpha_blend(
     if not boxes:
         return []
     around = bounding_box(boxes)
-    if is_same_size(box, src_area):
+    if same_size:
         plane = sources.to_bgra(source, around.moved(-dx, -dy), alpha=source_alpha).moved(dx, dy)
     else:
         plane = _nearest(source, src_area, box, around, source_alpha)

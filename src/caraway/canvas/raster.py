@@ -163,15 +163,15 @@ def transparent(
 
     A surface that holds only alpha knows no colour, and gets all of the source.
     """
-    if surface.pixel_bytes == 1:
-        return copy(surface, box, clip, source, src_area, Rop.OP_PUT, ScaleMode.NEAREST)
     boxes = region(surface, box, clip)
-    if not is_same_size(box, src_area):
+    if boxes and not is_same_size(box, src_area):
         if src_area.left >= src_area.right or src_area.top >= src_area.bottom:
             return []
         extent = sources.inside(source, src_area, box)
         boxes = [part for each in boxes if (part := intersect(each, extent))]
     boxes, plane = covered(surface, boxes, source, src_area, box, ScaleMode.NEAREST, opaque=True)
+    if surface.pixel_bytes == 1:
+        return combine(surface, boxes, PUT, plane)
     key, compared = _color_key(true_color, surface.format)
     data, size, width, height = surface.data, surface.pixel_bytes, surface.width, surface.height
     for part in boxes:

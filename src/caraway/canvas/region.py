@@ -84,6 +84,8 @@ def intersect(one: RectLike, other: RectLike) -> Box | None:
 
 def bounding_box(boxes: Sequence[Box]) -> Box:
     """The smallest rectangle around some (at least one)."""
+    if len(boxes) == 1:
+        return boxes[0]
     return Box(
         min(box.left for box in boxes),
         min(box.top for box in boxes),

@@ -255,10 +255,13 @@ def scaled(
     u, v, *steps = places
     places = (u - (area.left << 16), v - (area.top << 16), *steps)
     format = destination.format
-    layout = SURFACE_LAYOUT[format]
-    out = sample(
-        part.width, part.height, words.data, words.stride, layout, area.width, area.height, 0, places, bilinear, 0
-    )
+    data, stride = words.data, words.stride
+    if size != 4:
+        stride = area.width * 4
+        data = bytearray(area.height * stride)
+        layout = SURFACE_LAYOUT[format]
+        convert(data, stride, Layout.BGRA, words.data, words.stride, layout, 0, area.width, area.height)
+    out = sample(part.width, part.height, data, stride, Layout.BGRA, area.width, area.height, 0, places, bilinear, 0)
     high = OPAQUE if opaque and format is SurfaceFormat.ARGB32 and not has_alpha(source) else 0
     if size != 4 or high:
         out = _packed(out, part.width * 4, Layout.BGRA, high, part, format)

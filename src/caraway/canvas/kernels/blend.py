@@ -229,12 +229,22 @@ def _over(d, source, mask, kind, count):
     i: cython.Py_ssize_t
     alphas: uint32_t = 0
     word: uint32_t
-    for i in range(count):
-        word = _masked(cython.address(alphas), load32(source + 4 * i), mask, i, kind)
-        if kind == COMPONENTS:
-            d[i] = _sum(word, _weighed_each(d[i], ~alphas))
-        else:
+    if kind == UNMASKED:
+        for i in range(count):
+            word = load32(source + 4 * i)
             d[i] = _sum(word, _weighed(d[i], 255 - (word >> 24)))
+    elif kind == COVERAGE:
+        for i in range(count):
+            word = _weighed(load32(source + 4 * i), mask[i])
+            d[i] = _sum(word, _weighed(d[i], 255 - (word >> 24)))
+    elif kind == ALPHA:
+        for i in range(count):
+            word = _weighed(load32(source + 4 * i), load32(mask + 4 * i) >> 24)
+            d[i] = _sum(word, _weighed(d[i], 255 - (word >> 24)))
+    else:
+        for i in range(count):
+            word = _masked(cython.address(alphas), load32(source + 4 * i), mask, i, kind)
+            d[i] = _sum(word, _weighed_each(d[i], ~alphas))
 
 
 def _operate(d, source, mask, kind, source_factor, destination_factor, count):
@@ -307,7 +317,7 @@ def _set_luminosity(color, alpha, luminosity):
     if lowest < 0:
         for i in range(3):
             color[i] = luminosity + (color[i] - luminosity) * luminosity / (luminosity - lowest)
-    if highest > alpha:
+    if highest > alpha and highest > luminosity:
         for i in range(3):
             color[i] = luminosity + (color[i] - luminosity) * (alpha - luminosity) / (highest - luminosity)
 
