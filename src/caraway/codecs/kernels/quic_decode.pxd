@@ -1,6 +1,15 @@
 # Types of the QUIC decoder.
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from caraway.codecs.kernels.quic_tables cimport Family, Model, State
+
+cdef extern from *:
+    """
+    /* Variants of a loop are one function, inlined with different constants. */
+    #ifdef __GNUC__
+    #undef CYTHON_INLINE
+    #define CYTHON_INLINE inline __attribute__((always_inline))
+    #endif
+    """
 
 
 cdef struct Bits:
@@ -8,6 +17,13 @@ cdef struct Bits:
     uint8_t *words
     uint64_t at
     uint64_t end
+
+
+cdef struct Window:
+    # The first of `left` are the bits from `at` on.
+    const uint8_t *words
+    uint64_t at
+    uint64_t left
 
 
 cdef struct Plane:
@@ -18,7 +34,9 @@ cdef struct Plane:
     Model models[3]
     uint8_t *last
     uint8_t short_zeros[8]
-    const uint32_t *residuals
+    uint32_t residuals[768]
+    const uint16_t *high_codes
+    uint8_t *memory_end
     uint32_t low_bits
     uint32_t high_bit
     int channels

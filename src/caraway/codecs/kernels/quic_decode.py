@@ -8,11 +8,15 @@ looked for once between two updates of the model, which are at most 64 pixels ap
 import cython
 from cython.cimports.caraway.codecs.kernels.quic_decode import Bits, Plane
 from cython.cimports.caraway.codecs.kernels.quic_tables import (
+    QUIC_HIGH_CODES_5,
+    QUIC_HIGH_CODES_8,
     QUIC_RESIDUAL_5,
     QUIC_RESIDUAL_8,
     QUIC_RUN_BITS,
+    QUIC_RUN_TOTAL,
     QUIC_TRIGGER,
     Family,
+    Model,
     State,
     family_of,
     reset_model,
@@ -32,11 +36,14 @@ from cython.cimports.cpython.buffer import Py_buffer, PyBUF_SIMPLE, PyBuffer_Rel
 from cython.cimports.cpython.bytes import PyBytes_AsString, PyBytes_FromStringAndSize
 from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free, malloc
-from cython.cimports.libc.string import memset
+from cython.cimports.libc.string import memcpy, memset
 
 _HEADER = cython.declare(cython.int, 20)
 _ROOM = cython.declare(cython.int, 1024)  # 65 literal pixels of 3 code words, a run and 8 bytes looked at
 _FEW_PIXELS = cython.declare(cython.int, 4096)
+
+_BESIDE = cython.declare(cython.int, 32)  # bytes beside a row that `fill` may write
+_ONES = cython.declare(uint64_t, 24)
 
 _GRAY = cython.declare(cython.int, 1)
 _RGB16 = cython.declare(cython.int, 2)
@@ -47,73 +54,161 @@ _RGBA = cython.declare(cython.int, 5)
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def peek(bits: cython.pointer(Bits)) -> uint64_t:
-    """At least 57 bits from the position on, the first one highest."""
-    return load64_big_endian(bits.words + (bits.at >> 3)) << (bits.at & 7)
+def peek(words: cython.pointer(cython.const[uint8_t]), at: uint64_t) -> uint64_t:
+    """At least 57 bits from `at` on, the first one highest."""
+    return load64_big_endian(words + (at >> 3)) << (at & 7)
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def long_symbol(bits: cython.pointer(Bits), family: cython.pointer(Family), code: uint64_t) -> uint64_t:
-    """Read a symbol of any length."""
-    window: uint64_t = peek(bits)
-    zeros: uint64_t = leading_zeros64(window)
+def long_symbol(
+    words: cython.pointer(cython.const[uint8_t]), at: uint64_t, family: cython.pointer(Family), code: uint64_t
+) -> uint64_t:
+    """A symbol with a code word of any length: length << 8 | symbol."""
+    left: uint64_t = peek(words, at)
+    zeros: uint64_t = leading_zeros64(left)
     prefix: uint64_t = family.prefix[code]
     suffix: uint64_t
     if zeros < prefix:
-        bits.at += zeros + code + 1
-        window <<= zeros
-        return (window >> (63 - code)) + ((zeros - 1) << code)
+        left <<= zeros
+        return (zeros + code + 1) << 8 | (left >> (63 - code)) + ((zeros - 1) << code)
     suffix = family.suffix[code]
-    bits.at += prefix + suffix
-    return ((prefix << code) + ((window << prefix) >> (64 - suffix))) & ((1 << family.bits) - 1)
+    left <<= prefix
+    return (prefix + suffix) << 8 | ((prefix << code) + (left >> (64 - suffix))) & ((1 << family.bits) - 1)
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def short_symbol(
+    window: cython.pointer(Window), plane: cython.pointer(Plane), code: uint64_t, symbol: cython.pointer(uint64_t)
+) -> cython.bint:
+    """Read a symbol, unless its code word is a long one: of short ones, three are in a fresh window."""
+    zeros: uint64_t = leading_zeros64(window.left)
+    length: uint64_t = zeros + code
+    if cython.cast(uint8_t, zeros) > plane.short_zeros[code]:
+        return False
+    symbol[0] = (window.left >> (~length & 63)) + ((zeros - 1) << code)
+    window.left = (window.left << length) << 1
+    window.at += length + 1
+    return True
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def short_symbols(
+    window: cython.pointer(Window),
+    plane: cython.pointer(Plane),
+    last: cython.pointer(uint8_t),
+    colours: cython.bint,
+) -> cython.bint:
+    """Read the symbols of a pixel; False if a code word is a long one."""
+    before: cython.pointer(uint8_t) = last - 4
+    symbol: uint64_t = 0
+    if not short_symbol(window, plane, plane.models[0].code[before[0]], cython.address(symbol)):
+        return False
+    last[0] = cython.cast(uint8_t, symbol)
+    if colours:
+        if not short_symbol(window, plane, plane.models[1].code[before[1]], cython.address(symbol)):
+            return False
+        last[1] = cython.cast(uint8_t, symbol)
+        if not short_symbol(window, plane, plane.models[2].code[before[2]], cython.address(symbol)):
+            return False
+        last[2] = cython.cast(uint8_t, symbol)
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def long_symbols(
+    plane: cython.pointer(Plane),
+    words: cython.pointer(cython.const[uint8_t]),
+    at: uint64_t,
+    last: cython.pointer(uint8_t),
+) -> uint64_t:
+    """Read the symbols of a pixel, with code words of any length; gives the position behind them."""
+    before: cython.pointer(uint8_t) = last - 4
+    channel: cython.int
+    symbol: uint64_t
+    for channel in range(plane.channels):
+        symbol = long_symbol(words, at, cython.address(plane.family), plane.models[channel].code[before[channel]])
+        at += symbol >> 8
+        last[channel] = cython.cast(uint8_t, symbol)
+    return at
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def high_symbol(window: cython.pointer(Window), plane: cython.pointer(Plane), code: uint64_t) -> uint8_t:
+    """Read a symbol of one of the two highest codes, whose words have 9 bits at most: without a branch."""
+    entry: uint64_t = plane.high_codes[(code & 1) << 9 | window.left >> 55]
+    window.left <<= entry >> 8
+    window.at += entry >> 8
+    return cython.cast(uint8_t, entry)
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def run_length(bits: cython.pointer(Bits), state: cython.pointer(State), most: int64_t) -> int64_t:
-    """Read the length of a run; more than `most` means that it is longer than that."""
+    """Read the length of a run; a run of more than `most` may not be read to its end."""
+    mel: uint64_t = state.mel
+    left: uint64_t = peek(bits.words, bits.at)
+    ones: uint64_t = leading_zeros64(~left)
     length: int64_t = 0
-    ones: uint64_t
-    window: uint64_t
-    while True:
-        window = peek(bits)
-        if window >> 63 == 0:
-            break
-        bits.at += 1
-        length += cython.cast(int64_t, 1) << QUIC_RUN_BITS[state.mel]
-        if length > most:
-            return length
-        if state.mel < 31:
-            state.mel += 1
-    ones = QUIC_RUN_BITS[state.mel]
-    bits.at += ones + 1
-    length += (window >> (62 - ones)) >> 1 if ones else 0
-    if state.mel > 0:
-        state.mel -= 1
+    width: uint64_t
+    while ones >= _ONES and length <= most:
+        bits.at += _ONES
+        length += QUIC_RUN_TOTAL[mel + _ONES] - QUIC_RUN_TOTAL[mel]
+        mel = min(cython.cast(uint64_t, 31), mel + _ONES)
+        left = peek(bits.words, bits.at)
+        ones = leading_zeros64(~left)
+    ones = min(ones, _ONES)
+    length += QUIC_RUN_TOTAL[mel + ones] - QUIC_RUN_TOTAL[mel]
+    mel = min(cython.cast(uint64_t, 31), mel + ones)
+    width = QUIC_RUN_BITS[mel]
+    left <<= ones + 1
+    length += (left >> 1) >> (63 - width)
+    bits.at += ones + 1 + width
+    state.mel = cython.cast(uint32_t, mel - (mel > 0))
     return length
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def learn_channel(
+    plane: cython.pointer(Plane), channel: cython.int, trigger: uint32_t, previous: uint8_t, symbol: uint8_t
+) -> cython.void:
+    model: cython.pointer(Model) = cython.address(plane.models[channel])
+    before: cython.int = model.code[previous]
+    if update(model, cython.address(plane.family), trigger, previous, symbol):
+        plane.low += (model.code[previous] < plane.family.bits - 2) - (before < plane.family.bits - 2)
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def learn(plane: cython.pointer(Plane), x: int64_t) -> cython.void:
-    """Update the models with the symbols of column x, and `low`: how many best codes may want long code words."""
-    channel: cython.int
-    before: cython.int
-    previous: uint32_t
-    least: cython.int = plane.family.bits - 2
+def learn(plane: cython.pointer(Plane), here: cython.pointer(uint8_t)) -> uint32_t:
+    """Update the models with the symbols of a column, and `low`: how many best codes may want long code words.
+
+    Gives how many literal pixels pass before the next update.
+    """
     trigger: uint32_t = QUIC_TRIGGER[plane.state.wm]
-    at: cython.pointer(uint8_t) = plane.last + 4 * x
-    before_at: cython.pointer(uint8_t) = at - 4
-    for channel in range(plane.channels):
-        previous = before_at[channel]
-        before = plane.models[channel].code[previous]
-        if update(cython.address(plane.models[channel]), cython.address(plane.family), trigger, previous, at[channel]):
-            plane.low -= before < least
-            plane.low += plane.models[channel].code[previous] < least
+    before: cython.pointer(uint8_t) = here - 4
+    learn_channel(plane, 0, trigger, before[0], here[0])
+    if plane.channels == 3:
+        learn_channel(plane, 1, trigger, before[1], here[1])
+        learn_channel(plane, 2, trigger, before[2], here[2])
+    return rnd(cython.address(plane.state))
 
 
 @cython.cfunc
@@ -127,113 +222,140 @@ def add(plane: cython.pointer(Plane), prediction: uint32_t, residual: uint32_t) 
 
 
 @cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def residual(plane: cython.pointer(Plane), symbols: cython.pointer(uint8_t), colours: cython.bint) -> uint32_t:
+    """Of each component."""
+    if not colours:
+        return plane.residuals[512 + symbols[0]]
+    return plane.residuals[symbols[0]] | plane.residuals[256 + symbols[1]] | plane.residuals[512 + symbols[2]]
+
+
+@cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def first_pixel(plane: cython.pointer(Plane), bits: cython.pointer(Bits), above: uint32_t) -> uint32_t:
     """Decode the pixel of column 0."""
-    channel: cython.int
-    symbol: uint64_t
-    residual: uint32_t = 0
-    for channel in range(plane.channels):
-        symbol = long_symbol(bits, cython.address(plane.family), plane.models[channel].code[(plane.last - 4)[channel]])
-        plane.last[channel] = cython.cast(uint8_t, symbol)
-        residual |= plane.residuals[256 * (channel + 3 - plane.channels) + symbol]
-    return add(plane, above, residual)
+    bits.at = long_symbols(plane, bits.words, bits.at, plane.last)
+    return add(plane, above, residual(plane, plane.last, plane.channels == 3))
 
 
 @cython.cfunc
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def literals(
+def fill(plane: cython.pointer(Plane), start: cython.pointer(uint8_t), pixel: uint32_t, size: int64_t) -> cython.void:
+    """Repeat a pixel over `size` bytes: 32 at a time, where memory follows that is yet to be written."""
+    at: cython.pointer(uint8_t) = start
+    end: cython.pointer(uint8_t) = start + size
+    k: cython.int
+    if plane.memory_end - end >= 32:
+        while at < end:
+            for k in range(8):
+                store32(at + 4 * k, pixel)
+            at += 32
+    else:
+        while at < end:
+            store32(at, pixel)
+            at += 4
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def repeat(
     plane: cython.pointer(Plane),
     bits: cython.pointer(Bits),
-    here: cython.pointer(uint32_t),
-    above: cython.pointer(uint32_t),
-    i: int64_t,
-    stop: int64_t,
-    runs: cython.bint,
+    here: cython.pointer(uint8_t),
+    above: cython.pointer(uint8_t),
+    room: int64_t,
 ) -> int64_t:
-    """Decode the pixel of column i, and those up to `stop` before which no run may begin; says where it ended."""
-    last: cython.pointer(uint8_t) = plane.last + 4 * i
+    """Decode runs, one after the other, where one may begin; gives the bytes of their pixels, at most `room`, or -1."""
+    pixel: uint32_t = load32(here - 4)
+    done: int64_t = 0
+    size: int64_t
+    while True:
+        size = 4 * run_length(bits, cython.address(plane.state), (room - done) >> 2)
+        if size > room - done or bits.at > bits.end:
+            return -1
+        if size == 0:
+            return done
+        fill(plane, here + done, pixel, size)
+        done += size
+        if done == room or load32(above + done - 4) != load32(above + done):
+            return done
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def stretch(
+    plane: cython.pointer(Plane),
+    bits: cython.pointer(Bits),
+    here: cython.pointer(uint8_t),
+    above: cython.pointer(uint8_t),
+    i: int64_t,
+    end: int64_t,
+    runs: cython.bint,
+    high: cython.bint,
+    colours: cython.bint,
+) -> int64_t:
+    """Decode columns from i > 0 to before `end`, or until another variant should go on; says where it ended.
+
+    runs: there may be some. high: all codes in use are among the two highest. colours: three channels, else one.
+    Columns are counted in bytes. Gives -1 if the payload ends before, or a run leaves the segment.
+    """
+    last: cython.pointer(uint8_t) = plane.last
     before: cython.pointer(uint8_t) = last - 4
-    red: uint64_t = before[0]
-    green: uint64_t = before[1]
-    blue: uint64_t = before[2]
-    left: uint32_t = here[i - 1]
+    pixel: uint32_t = load32(here + i - 4)
     up: uint32_t
-    code: uint64_t
-    zeros: uint64_t
-    window: uint64_t
+    size: int64_t
+    at: uint64_t
+    stop: int64_t = i + 4 * cython.cast(int64_t, plane.state.wait)
+    span: int64_t = min(stop, end - 4)
+    window: Window
+    window.words = bits.words
+    window.at = bits.at
     while True:
-        window = peek(bits)
-        code = plane.models[0].code[red]
-        zeros = leading_zeros64(window)
-        if zeros > plane.short_zeros[code]:
-            red = long_symbol(bits, cython.address(plane.family), code)
-            window = peek(bits)
-        else:
-            red = (window >> (63 - zeros - code)) + ((zeros - 1) << code)
-            window = (window << (zeros + code)) << 1
-            bits.at += zeros + code + 1
-        code = plane.models[1].code[green]
-        zeros = leading_zeros64(window)
-        if zeros > plane.short_zeros[code]:
-            green = long_symbol(bits, cython.address(plane.family), code)
-            window = peek(bits)
-        else:
-            green = (window >> (63 - zeros - code)) + ((zeros - 1) << code)
-            window = (window << (zeros + code)) << 1
-            bits.at += zeros + code + 1
-        code = plane.models[2].code[blue]
-        zeros = leading_zeros64(window)
-        if zeros > plane.short_zeros[code]:
-            blue = long_symbol(bits, cython.address(plane.family), code)
-        else:
-            blue = (window >> (63 - zeros - code)) + ((zeros - 1) << code)
-            bits.at += zeros + code + 1
-        last[0] = cython.cast(uint8_t, red)
-        last[1] = cython.cast(uint8_t, green)
-        last[2] = cython.cast(uint8_t, blue)
-        last += 4
-        up = above[i]
-        left = add(
-            plane,
-            (left & up) + (((left ^ up) & 0xFEFEFE) >> 1),
-            plane.residuals[red] | plane.residuals[256 + green] | plane.residuals[512 + blue],
-        )
-        here[i] = left
-        i += 1
-        if i > stop:
-            return i
-        if runs and above[i - 1] == above[i] and here[i - 2] == left:
-            return i
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def bytes_of_plane(
-    plane: cython.pointer(Plane),
-    bits: cython.pointer(Bits),
-    here: cython.pointer(uint32_t),
-    above: cython.pointer(uint32_t),
-    i: int64_t,
-    stop: int64_t,
-    runs: cython.bint,
-) -> int64_t:
-    """As `literals`, for one channel."""
-    last: cython.pointer(uint8_t) = plane.last + 4 * i
-    symbol: uint64_t = (last - 4)[0]
-    while True:
-        symbol = long_symbol(bits, cython.address(plane.family), plane.models[0].code[symbol])
-        last[0] = cython.cast(uint8_t, symbol)
-        last += 4
-        here[i] = add(plane, (here[i - 1] + above[i]) >> 1, plane.residuals[512 + symbol])
-        i += 1
-        if i > stop or (runs and above[i - 1] == above[i] and here[i - 2] == here[i - 1]):
-            return i
+        up = load32(above + i)
+        if runs and load32(above + i - 4) == up and load32(here + i - 8) == pixel:
+            bits.at = window.at
+            size = repeat(plane, bits, here + i, above + i, end - i)
+            window.at = bits.at
+            if size < 0:
+                return -1
+            i += size
+            stop += size
+            if i == end:
+                break
+            span = min(stop, end - 4)
+            up = load32(above + i)
+        at = window.at
+        window.left = peek(window.words, at)
+        if high:
+            last[i] = high_symbol(cython.address(window), plane, plane.models[0].code[before[i]])
+            last[i + 1] = high_symbol(cython.address(window), plane, plane.models[1].code[before[i + 1]])
+            last[i + 2] = high_symbol(cython.address(window), plane, plane.models[2].code[before[i + 2]])
+        elif not short_symbols(cython.address(window), plane, last + i, colours):
+            window.at = long_symbols(plane, window.words, at, last + i)
+        pixel = add(plane, (pixel & up) + (((pixel ^ up) & 0xFEFEFE) >> 1), residual(plane, last + i, colours))
+        store32(here + i, pixel)
+        i += 4
+        if i > span:
+            if window.at > bits.end:
+                return -1
+            if i > stop:
+                stop = i + 4 * cython.cast(int64_t, learn(plane, last + stop))
+                if i == end or (colours and runs and high != (plane.low == 0)):
+                    break
+            elif i == end:
+                break
+            span = min(stop, end - 4)
+    bits.at = window.at
+    plane.state.wait = cython.cast(uint32_t, (stop - i) >> 2)
+    return i
 
 
 @cython.cfunc
@@ -242,60 +364,35 @@ def bytes_of_plane(
 def segment(
     plane: cython.pointer(Plane),
     bits: cython.pointer(Bits),
-    here: cython.pointer(uint32_t),
-    above: cython.pointer(uint32_t),
+    here: cython.pointer(uint8_t),
+    above: cython.pointer(uint8_t),
     i: int64_t,
     end: int64_t,
     y: int64_t,
 ) -> cython.bint:
-    """Decode columns i..end-1; False if the payload ends before, or a run leaves the segment."""
-    state: cython.pointer(State) = cython.address(plane.state)
-    run_start: int64_t = 0
-    stop: int64_t
-    last: int64_t
-    length: int64_t
-    k: int64_t
-    pixel: uint32_t
+    """Decode columns i..end-1, in bytes; False if the payload ends before, or a run leaves the segment."""
+    before_runs: int64_t = min(end, 12) if y else end
     if i == 0:
-        here[0] = first_pixel(plane, bits, above[0] if y else 0)
-        if state.wait > 0:
-            state.wait -= 1
+        store32(here, first_pixel(plane, bits, load32(above) if y else 0))
+        if plane.state.wait > 0:
+            plane.state.wait -= 1
         else:
-            state.wait = rnd(state)
-            learn(plane, 0)
-        i = 1
-    stop = i + state.wait
-    while i < end:
-        if y and i > 2 and i != run_start and above[i - 1] == above[i] and here[i - 2] == here[i - 1]:
-            length = run_length(bits, state, end - i)
-            if length > end - i or bits.at > bits.end:
-                return False
-            state.wait = cython.cast(uint32_t, stop - i)
-            run_start = i
-            pixel = here[i - 1]
-            for k in range(i, i + length):
-                here[k] = pixel
-            i += length
-            if i == end:
-                return True
-            stop = i + state.wait
-            continue
-        last = min(stop, end - 1)
-        if y and i <= 2:
-            last = min(last, 2)
-        if plane.channels == 1:
-            i = bytes_of_plane(plane, bits, here, above, i, last, y and i > 2)
-        elif y and i > 2:
-            i = literals(plane, bits, here, above, i, last, True)
+            plane.state.wait = learn(plane, plane.last)
+        i = 4
+    if plane.channels == 1:
+        if i < before_runs:
+            i = stretch(plane, bits, here, above, i, before_runs, False, False, False)
+        if 0 <= i < end:
+            i = stretch(plane, bits, here, above, i, end, True, False, False)
+        return i == end
+    if i < before_runs:
+        i = stretch(plane, bits, here, above, i, before_runs, False, False, True)
+    while 0 <= i < end:
+        if plane.low:
+            i = stretch(plane, bits, here, above, i, end, True, False, True)
         else:
-            i = literals(plane, bits, here, above, i, last, False)
-        if bits.at > bits.end:
-            return False
-        if i > stop:
-            learn(plane, stop)
-            stop = i + rnd(state)
-    state.wait = cython.cast(uint32_t, stop - end)
-    return True
+            i = stretch(plane, bits, here, above, i, end, True, True, True)
+    return i == end
 
 
 @cython.cfunc
@@ -304,8 +401,8 @@ def segment(
 def row(
     plane: cython.pointer(Plane),
     bits: cython.pointer(Bits),
-    here: cython.pointer(uint32_t),
-    above: cython.pointer(uint32_t),
+    here: cython.pointer(uint8_t),
+    above: cython.pointer(uint8_t),
     width: int64_t,
     y: int64_t,
 ) -> cython.bint:
@@ -315,16 +412,16 @@ def row(
     if y:
         store32(plane.last - 4, load32(plane.last))
     else:
-        above = here - 1
+        above = here - 4
     while state.wm < 6 and state.wmleft <= width - position:
         if state.wmleft > 0:
-            if not segment(plane, bits, here, above, position, position + state.wmleft, y):
+            if not segment(plane, bits, here, above, 4 * position, 4 * (position + state.wmleft), y):
                 return False
             position += state.wmleft
         state.wm += 1
         state.wmleft = 2048
     if position < width:
-        if not segment(plane, bits, here, above, position, width, y):
+        if not segment(plane, bits, here, above, 4 * position, 4 * width, y):
             return False
         if state.wm < 6:
             state.wmleft -= cython.cast(uint32_t, width - position)
@@ -335,22 +432,32 @@ def row(
 @cython.nogil
 @cython.exceptval(check=False)
 def start(
-    plane: cython.pointer(Plane), bits: cython.int, channels: cython.int, last: cython.pointer(uint8_t)
+    plane: cython.pointer(Plane),
+    bits: cython.int,
+    channels: cython.int,
+    last: cython.pointer(uint8_t),
+    memory_end: cython.pointer(uint8_t),
 ) -> cython.void:
     """A plane before its first pixel. `last`: memory, 0, for the row of symbols and one more."""
-    code: cython.int
+    k: cython.int
     plane.family = family_of(bits)
     plane.channels = channels
     plane.last = last + 4
+    plane.memory_end = memory_end
     plane.low = 0
-    plane.residuals = cython.address(QUIC_RESIDUAL_8[0][0]) if bits == 8 else cython.address(QUIC_RESIDUAL_5[0][0])
     plane.high_bit = 0x808080 if bits == 8 else 0x101010
     plane.low_bits = plane.high_bit - 0x010101
     reset_state(cython.address(plane.state))
-    for code in range(channels):
-        reset_model(cython.address(plane.models[code]), bits)
-    for code in range(bits):
-        plane.short_zeros[code] = min(plane.family.prefix[code], 15) - 1
+    for k in range(channels):
+        reset_model(cython.address(plane.models[k]), bits)
+    for k in range(bits):
+        plane.short_zeros[k] = min(plane.family.prefix[k], 15) - 1
+    if bits == 8:
+        plane.high_codes = cython.address(QUIC_HIGH_CODES_8[0][0])
+        memcpy(plane.residuals, cython.address(QUIC_RESIDUAL_8[0][0]), cython.sizeof(plane.residuals))
+    else:
+        plane.high_codes = cython.address(QUIC_HIGH_CODES_5[0][0])
+        memcpy(plane.residuals, cython.address(QUIC_RESIDUAL_5[0][0]), cython.sizeof(plane.residuals))
 
 
 @cython.cfunc
@@ -361,40 +468,43 @@ def colours(
     kind: cython.int,
     width: int64_t,
     height: int64_t,
-    pixels: cython.pointer(uint32_t),
+    pixels: cython.pointer(uint8_t),
     memory: cython.pointer(uint8_t),
 ) -> cython.bint:
     """Decode rows of 32-bit pixels; of alpha, if there is one, row after row in between."""
     colour: Plane
     alpha: Plane
-    here: cython.pointer(uint32_t) = pixels
-    values: cython.pointer(uint32_t)
+    size: int64_t = 4 * width
+    here: cython.pointer(uint8_t) = pixels
+    alphas: cython.pointer(uint8_t) = memory + 2 * size + 12
+    alphas_above: cython.pointer(uint8_t) = alphas + size + _BESIDE
     y: int64_t
-    start(cython.address(colour), 8, 3, memory)
-    start(cython.address(alpha), 8, 1, memory + 4 * (width + 1))
-    values = cython.cast(cython.pointer(uint32_t), memory + 8 * (width + 1)) + 1
+    start(cython.address(colour), 8, 3, memory, pixels + size * height)
+    if kind == _RGBA:
+        start(cython.address(alpha), 8, 1, memory + size + 4, alphas_above + size + _BESIDE)
     for y in range(height):
-        if not row(cython.address(colour), bits, here, here - width, width, y):
+        if not row(cython.address(colour), bits, here, here - size, width, y):
             return False
         if kind == _RGBA:
             if y:
-                join(here - width, values + ((y - 1) & 1) * width, width)
-            if not row(cython.address(alpha), bits, values + (y & 1) * width, values + ((y - 1) & 1) * width, width, y):
+                join(here - size, alphas_above, size)
+            if not row(cython.address(alpha), bits, alphas, alphas_above, width, y):
                 return False
-        here += width
+            alphas, alphas_above = alphas_above, alphas
+        here += size
     if kind == _RGBA:
-        join(here - width, values + ((height - 1) & 1) * width, width)
+        join(here - size, alphas_above, size)
     return True
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def join(colours: cython.pointer(uint32_t), alphas: cython.pointer(uint32_t), width: int64_t) -> cython.void:
+def join(colours: cython.pointer(uint8_t), alphas: cython.pointer(uint8_t), size: int64_t) -> cython.void:
     """Put the alpha values of a row into its pixels, which no row below needs any more."""
     x: int64_t
-    for x in range(width):
-        colours[x] |= alphas[x] << 24
+    for x in range(0, size, 4):
+        store32(colours + x, load32(colours + x) | load32(alphas + x) << 24)
 
 
 @cython.cfunc
@@ -410,26 +520,29 @@ def narrow(
 ) -> cython.bint:
     """Decode rows of 32-bit pixels that become bytes or 16-bit words."""
     plane: Plane
-    rows: cython.pointer(uint32_t)
-    here: cython.pointer(uint32_t)
+    size: int64_t = 4 * width
+    here: cython.pointer(uint8_t) = memory + size + 8
+    above: cython.pointer(uint8_t) = here + size + _BESIDE
     x: int64_t
     y: int64_t
     pixel: uint32_t
-    start(cython.address(plane), 5 if kind == _RGB16 else 8, 3 if kind == _RGB16 else 1, memory)
-    rows = cython.cast(cython.pointer(uint32_t), memory + 4 * (width + 1)) + 1
+    if kind == _GRAY:
+        start(cython.address(plane), 8, 1, memory, above + size + _BESIDE)
+    else:
+        start(cython.address(plane), 5, 3, memory, above + size + _BESIDE)
     for y in range(height):
-        here = rows + (y & 1) * width
-        if not row(cython.address(plane), bits, here, rows + ((y - 1) & 1) * width, width, y):
+        if not row(cython.address(plane), bits, here, above, width, y):
             return False
         if kind == _GRAY:
             for x in range(width):
-                out[x] = cython.cast(uint8_t, here[x])
+                out[x] = here[4 * x]
             out += width
         else:
             for x in range(width):
-                pixel = here[x]
+                pixel = load32(here + 4 * x)
                 store16(out + 2 * x, (pixel >> 6 & 0x7C00) | (pixel >> 3 & 0x3E0) | (pixel & 31))
             out += 2 * width
+        here, above = above, here
     return True
 
 
@@ -449,7 +562,8 @@ def image(
     k: int64_t
     good: cython.int = -1
     words: int64_t = size >> 2
-    memory: cython.pointer(uint8_t) = cython.cast(cython.pointer(uint8_t), calloc(width + 1, 20))
+    # A row of symbols for each of two planes, and two rows of pixels that something is beside; before each, a pixel.
+    memory: cython.pointer(uint8_t) = cython.cast(cython.pointer(uint8_t), calloc(4 * (4 * width + 4) + 2 * _BESIDE, 1))
     bits.words = cython.cast(cython.pointer(uint8_t), malloc(4 * words + _ROOM))
     if memory != cython.NULL and bits.words != cython.NULL:
         for k in range(words):
@@ -460,9 +574,7 @@ def image(
         if kind in (_GRAY, _RGB16):
             good = narrow(cython.address(bits), kind, width, height, out, memory)
         else:
-            good = colours(
-                cython.address(bits), kind, width, height, cython.cast(cython.pointer(uint32_t), out), memory
-            )
+            good = colours(cython.address(bits), kind, width, height, out, memory)
     free(memory)
     free(bits.words)
     return good

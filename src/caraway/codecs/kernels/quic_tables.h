@@ -29,6 +29,13 @@ static const uint16_t QUIC_TRIGGER[7] = {110, 550, 900, 800, 550, 400, 350};
 static const uint8_t QUIC_RUN_BITS[32] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3,  3,
                                           4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
+/* Length of a run of so many 1 bits, from run state 0 on. */
+static const uint32_t QUIC_RUN_TOTAL[56] = {
+    0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 36, 44, 52, 60, 76, 92, 124, 156, 220, 284, 412, 540, 796,
+    1308, 2332, 4380, 8476, 16668, 33052, 65820, 98588, 131356, 164124, 196892, 229660, 262428, 295196,
+    327964, 360732, 393500, 426268, 459036, 491804, 524572, 557340, 590108, 622876, 655644, 688412, 721180,
+    753948, 786716, 819484};
+
 /* By code. */
 static const uint8_t QUIC_PREFIX_8[8] = {18, 18, 18, 18, 15, 7, 3, 1};
 static const uint8_t QUIC_SUFFIX_8[8] = {8, 8, 8, 7, 4, 5, 6, 7};
@@ -71,6 +78,24 @@ static const uint8_t QUIC_BUCKET_OF_5[32] = {QUIC_32(QUIC_BUCKET_5, 0)};
 static const uint32_t QUIC_RESIDUAL_8[3][256] = {{QUIC_256(QUIC_RED_8)}, {QUIC_256(QUIC_GREEN_8)}, {QUIC_256(QUIC_BLUE_8)}};
 static const uint32_t QUIC_RESIDUAL_5[3][256] = {
     {QUIC_32(QUIC_RED_5, 0)}, {QUIC_32(QUIC_GREEN_5, 0)}, {QUIC_32(QUIC_BLUE_5, 0)}};
+
+/* The two highest codes, even and odd: length << 8 | symbol of the code word in the first of 9 bits. */
+#define QUIC_WORD(length, first, bits, n) ((length) << 8 | ((first) + ((n) >> (9 - (length)) & ((1 << (bits)) - 1))))
+#define QUIC_HIGHEST(n, code) ((n) & 256 ? QUIC_WORD(code + 1, 0, code, n) : QUIC_WORD(code + 1, 1 << code, code, n))
+#define QUIC_SECOND(n, code)                                                                               \
+    ((n) & 256   ? QUIC_WORD(code + 1, 0, code, n)                                                         \
+     : (n) & 128 ? QUIC_WORD(code + 2, 1 << code, code, n)                                                 \
+                 : QUIC_WORD(code + 3, (n) & 64 ? 2 << code : 3 << code, code, n))
+#define QUIC_HIGHEST_8(n) QUIC_HIGHEST(n, 7)
+#define QUIC_SECOND_8(n) QUIC_SECOND(n, 6)
+#define QUIC_HIGHEST_5(n) QUIC_HIGHEST(n, 4)
+#define QUIC_SECOND_5(n) QUIC_SECOND(n, 3)
+#define QUIC_512(of) QUIC_256(of), QUIC_256_MORE(of)
+#define QUIC_256_MORE(of)                                                                                   \
+    QUIC_32(of, 256), QUIC_32(of, 288), QUIC_32(of, 320), QUIC_32(of, 352), QUIC_32(of, 384), QUIC_32(of, 416), \
+        QUIC_32(of, 448), QUIC_32(of, 480)
+static const uint16_t QUIC_HIGH_CODES_8[2][512] = {{QUIC_512(QUIC_SECOND_8)}, {QUIC_512(QUIC_HIGHEST_8)}};
+static const uint16_t QUIC_HIGH_CODES_5[2][512] = {{QUIC_512(QUIC_HIGHEST_5)}, {QUIC_512(QUIC_SECOND_5)}};
 
 /* Add eight lengths to eight counters (at most 0xFFFF) and find the first of the smallest: its number << 16 | its value. */
 static inline uint32_t quic_count(uint16_t *counters, const uint16_t *lengths)

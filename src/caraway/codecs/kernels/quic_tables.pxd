@@ -6,6 +6,7 @@ cdef extern from "quic_tables.h" nogil:
     const uint8_t QUIC_CHAOS[256]
     const uint16_t QUIC_TRIGGER[7]
     const uint8_t QUIC_RUN_BITS[32]
+    const uint32_t QUIC_RUN_TOTAL[56]
     const uint8_t *QUIC_PREFIX_8
     const uint8_t *QUIC_SUFFIX_8
     const uint8_t *QUIC_PREFIX_5
@@ -16,6 +17,8 @@ cdef extern from "quic_tables.h" nogil:
     const uint8_t *QUIC_BUCKET_OF_5
     const uint32_t QUIC_RESIDUAL_8[3][256]
     const uint32_t QUIC_RESIDUAL_5[3][256]
+    const uint16_t QUIC_HIGH_CODES_8[2][512]
+    const uint16_t QUIC_HIGH_CODES_5[2][512]
     uint32_t quic_count(uint16_t *counters, const uint16_t *lengths)
 
 
@@ -71,9 +74,13 @@ cdef inline uint32_t rnd(State *state) noexcept nogil:
     return QUIC_CHAOS[state.seed] & ((1 << state.wm) - 1)
 
 
+cdef inline void set_code(Model *model, const Family *family, uint32_t bucket, uint8_t best) noexcept nogil:
+    memset(model.code + (1 << bucket) - 1, best, (1 << bucket) + (bucket == <uint32_t> (family.bits - 1)))
+
+
 cdef inline bint update(Model *model, const Family *family, uint32_t trigger, uint32_t previous, uint32_t symbol) noexcept nogil:
     # Learn that `symbol` followed `previous`; says whether the best code of `previous` became another.
-    cdef uint32_t bucket = family.bucket[previous], least, first
+    cdef uint32_t bucket = family.bucket[previous], least
     cdef uint16_t *counters = model.counters[bucket]
     cdef uint8_t best
     cdef int at
@@ -84,6 +91,5 @@ cdef inline bint update(Model *model, const Family *family, uint32_t trigger, ui
             counters[at] >>= 1
     if best == model.code[previous]:
         return False
-    first = (1 << bucket) - 1
-    memset(model.code + first, best, (1 << bucket) + (bucket == <uint32_t> (family.bits - 1)))
+    set_code(model, family, bucket, best)
     return True

@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 #include <string.h>
-#ifdef __AVX2__
+#if defined(__AVX2__) || defined(__LZCNT__)
 #include <immintrin.h>
 #endif
 
@@ -95,12 +95,12 @@ static inline int leading_zeros32(uint32_t value)
 }
 
 /* Of 0: 63 or 64. */
-static inline unsigned leading_zeros64(uint64_t value)
+static inline uint64_t leading_zeros64(uint64_t value)
 {
 #ifdef __LZCNT__
-    return value ? (unsigned)__builtin_clzll(value) : 64;
+    return _lzcnt_u64(value);
 #else
-    return (unsigned)__builtin_clzll(value | 1);
+    return (uint64_t)__builtin_clzll(value | 1);
 #endif
 }
 

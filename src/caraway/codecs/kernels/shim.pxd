@@ -12,7 +12,7 @@ cdef extern from "shim.h" nogil:
     void store32(uint8_t *at, uint32_t value)
     void store64(uint8_t *at, uint64_t value)
     int leading_zeros32(uint32_t value)
-    unsigned leading_zeros64(uint64_t value)
+    uint64_t leading_zeros64(uint64_t value)
     int trailing_zeros64(uint64_t value)
     void copy32(uint8_t *to, const uint8_t *from_)
     void expand_bgr8(uint8_t *to, const uint8_t *from_)
