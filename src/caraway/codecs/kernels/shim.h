@@ -163,3 +163,10 @@ static inline unsigned alike32(const uint8_t *one, const uint8_t *other)
     return 32;
 #endif
 }
+
+/* a * b + c, rounded after each of the two steps whatever the processor can do at once. */
+static inline double multiply_add(double a, double b, double c)
+{
+    volatile double product = a * b;
+    return product + c;
+}

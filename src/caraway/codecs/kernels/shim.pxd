@@ -18,3 +18,4 @@ cdef extern from "shim.h" nogil:
     void expand_bgr8(uint8_t *to, const uint8_t *from_)
     void pack_bgr8(uint8_t *to, const uint8_t *from_)
     unsigned alike32(const uint8_t *one, const uint8_t *other)
+    double multiply_add(double a, double b, double c)
