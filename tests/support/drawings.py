@@ -6,7 +6,9 @@ from typing import Any
 from caraway.canvas import blend, composite, raster
 from caraway.canvas.region import Box
 from caraway.canvas.source import Pattern
+from caraway.canvas.stroke import stroke
 from caraway.canvas.surface import Surface
+from caraway.canvas.text import text
 from caraway.codecs import bitmap, lz
 from caraway.wire.constants import ChannelType, Sender
 from caraway.wire.messages import display, draw, images
@@ -78,6 +80,12 @@ class Drawings:
                 return raster.whiteness(*where, self._mask(message.mask))
             case draw.DrawInvers():
                 return raster.invers(*where, self._mask(message.mask))
+            case draw.DrawStroke():
+                brush = self._brush(message.brush, surface)
+                return stroke(*where, message.path, message.attr, brush, message.fore_mode)
+            case draw.DrawText():
+                brushes = (self._brush(message.fore_brush, surface), self._brush(message.back_brush, surface))
+                return text(*where, message.string, message.back_area, *brushes)
         raise NotImplementedError(message.wire_name())
 
     def _mask(self, mask: images.QMask) -> raster.Mask | None:
