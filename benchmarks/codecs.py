@@ -63,6 +63,7 @@ def itself(picture: Bitmap) -> Bitmap:
 KERNELS = {
     "lz decode": Kernel(lz.encode, lz.decode),
     "lz encode": Kernel(itself, lz.encode),
+    "quic decode": Kernel(quic.encode, quic.decode),
     "quic encode": Kernel(
         itself,
         quic.encode,
