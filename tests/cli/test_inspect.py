@@ -1,6 +1,11 @@
 """`caraway inspect` on recorded sessions and on captures made up for it."""
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +185,32 @@ def test_damage_behind_good_messages_is_said_after_them(tmp_path: Path) -> None:
     assert result.exit_code == 6
     assert "MARK" in result.output
     assert "connection 0, display:2, server: message 102 announces 4294967295 bytes" in result.output
+
+
+def on_a_terminal(arguments: list[str]) -> tuple[bytes, bytes]:
+    """Standard output of a command, and what it says to a terminal as its standard error."""
+    near, far = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", "from caraway.cli import main; main()", *arguments],
+        env={**os.environ, "TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=far,
+    ) as process:
+        os.close(far)
+        said = b""
+        # The end of a terminal is an error.
+        with contextlib.suppress(OSError):
+            while data := os.read(near, 65536):
+                said += data
+        os.close(near)
+        assert process.stdout is not None
+        out = process.stdout.read()
+    assert process.returncode == 0
+    return out, said
+
+
+def test_progress_on_a_terminal(tmp_path: Path) -> None:
+    path = write(tmp_path, pack(FILE))
+    out, said = on_a_terminal(["inspect", str(path)])
+    assert out.decode() == inspect(tmp_path).output
+    assert b"/18 bytes" in said

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -244,15 +246,32 @@ def _inspect(file: str, channel: str | None, limit: int | None, as_json: bool) -
         names = ", ".join(sorted({c.name for c in capture.connections}))
         raise click.BadParameter(f"{channel!r} is not in this capture; it has {names or 'no channels'}")
     totals = Totals()
-    for number, row in enumerate(describe(capture, channel)):
-        totals.add(row)
-        if limit is None or number < limit:
-            if as_json:
-                click.echo(json.dumps(dataclasses.asdict(row)))
-            else:
-                _print_row(row)
+    with _bar(sum(size for c in connections for size in c.payload.values())) as advance:
+        for number, row in enumerate(describe(capture, channel)):
+            totals.add(row)
+            advance(row.size)
+            if limit is None or number < limit:
+                if as_json:
+                    click.echo(json.dumps(dataclasses.asdict(row)))
+                else:
+                    _print_row(row)
     if as_json:
         summary = {"file": file, "header": capture.header, "connections": [_connection(c) for c in connections]}
         click.echo(json.dumps(summary | totals.as_json()))
     else:
         _print_totals(connections, totals)
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[int], None]]:
+    """A line of progress on the standard error if that is a terminal, and the messages go elsewhere."""
+    if not sys.stderr.isatty() or sys.stdout.isatty():
+        yield lambda size: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+    columns = BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda size: bar.advance(task, size)
