@@ -10,8 +10,10 @@ from caraway.errors import (
     CodecError,
     DeadlineError,
     EndpointError,
+    KeyNameError,
     LinkError,
     MigrationError,
+    OutputError,
     PointerModeError,
     ProtocolError,
     TlsError,
@@ -19,12 +21,11 @@ from caraway.errors import (
 from caraway.lazy import importer
 
 if TYPE_CHECKING:
-    from caraway.client import KeyNameError, Screenshot, Session, connect
+    from caraway.client import Screenshot, Session, connect
     from caraway.endpoint import Endpoint
 
 _LAZY = {
     "Endpoint": "caraway.endpoint",
-    "KeyNameError": "caraway.client",
     "Screenshot": "caraway.client",
     "Session": "caraway.client",
     "connect": "caraway.client",
@@ -40,6 +41,7 @@ __all__ = [
     "KeyNameError",
     "LinkError",
     "MigrationError",
+    "OutputError",
     "PointerModeError",
     "ProtocolError",
     "Screenshot",

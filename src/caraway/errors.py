@@ -16,6 +16,18 @@ class EndpointError(CarawayError, ValueError):
     exit_code = 2
 
 
+class KeyNameError(CarawayError, ValueError):
+    """A key or character that no key of the keyboard makes."""
+
+    exit_code = 2
+
+
+class OutputError(CarawayError):
+    """A file that cannot be written, or whose suffix names no format."""
+
+    exit_code = 2
+
+
 class AuthError(CarawayError):
     """The server refused the credentials, or offers no way to present them safely."""
 

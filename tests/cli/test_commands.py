@@ -98,6 +98,20 @@ async def test_screenshot(vm: Qemu, tmp_path: Path) -> None:
 
 
 @in_one_loop
+async def test_password_of_the_environment(vm: Qemu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts where nothing else gives one."""
+    path, secret = str(tmp_path / "screen.png"), tmp_path / "secret"
+    secret.write_text("right\n")
+    monkeypatch.setenv("CARAWAY_PASSWORD", "right")
+    assert await caraway("screenshot", plain(vm), "-o", path) == Ended(0, "", "")
+    assert (await caraway("screenshot", plain(vm), "-o", path, "--password", "wrong")).code == 3
+    monkeypatch.setenv("CARAWAY_PASSWORD", "wrong")
+    assert (await caraway("screenshot", plain(vm), "-o", path)).code == 3
+    assert (await caraway("screenshot", plain(vm), "-o", path, "--password-file", str(secret))).code == 0
+    assert (await caraway("screenshot", f"{plain(vm)}?password=right", "-o", path)).code == 0
+
+
+@in_one_loop
 async def test_screenshot_over_tls_once_stable(vm: Qemu, tmp_path: Path) -> None:
     secret, path = tmp_path / "secret", tmp_path / "screen.bmp"
     secret.write_text("right\n")
@@ -249,6 +263,7 @@ def test_help_of_each_command(name: str) -> None:
             f"--{flag}" in ended.out for flag in ("json", "password", "password-file", "ca-file", "host-subject")
         )
         assert "URI" in ended.out
+        assert "CARAWAY_PASSWORD" in ended.out
 
 
 @pytest.mark.parametrize(

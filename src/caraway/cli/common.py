@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -15,6 +16,11 @@ from caraway.endpoint import Credentials, Endpoint, password_file
 from caraway.errors import CarawayError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+PASSWORD_VARIABLE = "CARAWAY_PASSWORD"
+"""Of the environment: the password where nothing else gives one. Unlike an option only its owner can see it."""
+
+FROM_VARIABLE = f"Without any the environment's {PASSWORD_VARIABLE}."
 
 
 @dataclasses.dataclass(slots=True)
@@ -32,10 +38,13 @@ class Server:
         """`caraway.connect` with these settings."""
         from caraway.client import connect
 
+        endpoint, password = Endpoint.of(self.uri), self.password
         credentials: Credentials | None = password_file(self.password_file) if self.password_file else None
+        if password is None and credentials is None and endpoint.password is None:
+            password = os.environ.get(PASSWORD_VARIABLE)
         return connect(
-            Endpoint.of(self.uri),
-            password=self.password,
+            endpoint,
+            password=password,
             credentials=credentials,
             ca_file=self.ca_file,
             host_subject=self.host_subject,
@@ -48,7 +57,10 @@ def server_options(function: F) -> F:
     """The argument URI and the options of a connection; the command gets them as one `server`."""
 
     @click.argument("uri")
-    @click.option("--password", help="Ticket or SASL password. Other users of this machine can see it.")
+    @click.option(
+        "--password",
+        help=f"Ticket or SASL password. Other users of this machine can see it, unlike ${PASSWORD_VARIABLE}.",
+    )
     @click.option("--password-file", type=click.Path(exists=True, dir_okay=False), help="File with the password.")
     @click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), help="PEM file of authorities to trust.")
     @click.option("--host-subject", help="Subject that the server's certificate must have.")
@@ -74,12 +86,6 @@ def server_options(function: F) -> F:
         *command.__click_params__,  # type: ignore[attr-defined]
     ]
     return cast(F, command)
-
-
-class OutputError(CarawayError):
-    """A file that cannot be written, or whose suffix names no format."""
-
-    exit_code = 2
 
 
 def run(work: Coroutine[Any, Any, dict[str, Any]], *, as_json: bool) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from caraway.cli.common import OutputError, Server, run, server_options
-from caraway.errors import LinkError
+from caraway.cli.common import Server, run, server_options
+from caraway.errors import LinkError, OutputError
 
 
 @click.command("screenshot")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 
-from caraway.errors import CarawayError
+from caraway.errors import KeyNameError
 
 EXTENDED = 0xE000
 """The prefix of scancodes of two bytes."""
@@ -107,12 +107,6 @@ ALIASES = {
     "slash": "/",
     "backslash": "\\",
 }
-
-
-class KeyNameError(CarawayError, ValueError):
-    """A key or character that no key of the keyboard makes."""
-
-    exit_code = 2
 
 
 def scancode(key: str | int) -> int:
