@@ -15,15 +15,15 @@ from caraway.wire.messages.draw import LineAttributes, LineFlags, Path, PathFlag
 from caraway.wire.messages.shapes import PointFix
 from support import plain_canvas as plain
 from support import plain_stroke
-from support.canvases import boxes, brushes, check, clips, rops, surfaces
+from support.drawing_strategies import boxes, brushes, check, clips, rops, surfaces
 
 BEGIN, END, CLOSE, BEZIER = PathFlags
 SOLID = LineAttributes(LineFlags(0), None)
 EVERYWHERE = Box(-(1 << 31), -(1 << 31), (1 << 31) - 1, (1 << 31) - 1)
 
-fixed = st.integers(-160, 500)
+fixed = st.integers(-100, 280)
 fix_points = st.builds(PointFix, fixed, fixed)
-whole_points = st.builds(lambda x, y: PointFix(16 * x, 16 * y), st.integers(-5, 30), st.integers(-5, 30))
+whole_points = st.builds(lambda x, y: PointFix(16 * x, 16 * y), st.integers(-5, 17), st.integers(-5, 17))
 
 
 def line(*points, flags=BEGIN | END):
@@ -65,14 +65,14 @@ attributes = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(surfaces(), boxes() | st.just(EVERYWHERE), clips, paths(), brushes, rops)
 def test_solid_lines_and_curves(surface, box, clip, path, brush, rop):
     expected = plain_stroke.stroke(surface, box, clip, path, SOLID, brush, rop)
     check(surface, expected, lambda: stroke.stroke(surface, box, clip, path, SOLID, brush, rop))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(surfaces(), boxes() | st.just(EVERYWHERE), clips, styled_paths(), attributes, brushes, rops)
 def test_styled_lines(surface, box, clip, path, attr, brush, rop):
     expected = plain_stroke.stroke(surface, box, clip, path, attr, brush, rop)
@@ -258,7 +258,7 @@ class TestHostilePaths:
     def test_too_much_of_a_surface_behind_dashes(self, monkeypatch):
         surface = Surface(20, 20, SurfaceFormat.A8)
         monkeypatch.setattr(stroke, "MAX_WORK", 20)
-        with pytest.raises(ProtocolError, match="more than 320 pixels"):
+        with pytest.raises(ProtocolError, match="more than 160 pixels"):
             stroke.stroke(surface, surface.bounds, None, line((0, 0), (20, 20)), styled(1, 1), 1, Rop.OP_PUT)
 
     def test_tile_of_another_depth(self):

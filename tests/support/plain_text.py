@@ -6,6 +6,7 @@ from caraway.canvas.surface import Surface
 from caraway.codecs.bitmap import PixelFormat
 from caraway.wire.messages.display import SurfaceFormat
 from support import plain_canvas
+from support.plain_blend import mul
 
 A1, A4, A8 = 1, 2, 4
 
@@ -40,14 +41,9 @@ def coverage(string):
     return found
 
 
-def mul(p, q):
-    t = p * q + 128
-    return ((t >> 8) + t) >> 8
-
-
 def has_alpha(tile):
     if isinstance(tile, Surface):
-        return tile.format in (SurfaceFormat.A8, SurfaceFormat.ARGB32)
+        return tile.format in (*plain_canvas.ONLY_ALPHA, SurfaceFormat.ARGB32)
     return tile.format in (PixelFormat.BGRA32, PixelFormat.A8)
 
 
@@ -62,7 +58,7 @@ def brush_components(brush, x, y, surface):
         if format in (SurfaceFormat.RGB555, SurfaceFormat.RGB565):
             return *((word >> shift & 31) * 65535 // 31 >> 8 for shift in (0, 5, 10)), 255
     match format:
-        case SurfaceFormat.A8:
+        case SurfaceFormat.A8 | SurfaceFormat.A1:
             return 0, 0, 0, 255 if opaque else word
         case SurfaceFormat.RGB555 | SurfaceFormat.RGB565:
             return *plain_canvas.split(word, format), 255
@@ -91,10 +87,10 @@ def text(surface, box, clip, string, back_area, fore_brush, back_brush):
 
 
 def blended(word, components, m, format):
-    alpha_only = format is SurfaceFormat.A8
-    source = [mul(component, m) for component in (components[3:] if alpha_only else components)]
+    if format in plain_canvas.ONLY_ALPHA:
+        s = mul(components[3], m)
+        alpha = min(255, s + mul(word, 255 - s))
+        return alpha if format is SurfaceFormat.A8 else 255 * (alpha > 127)
+    source = [mul(component, m) for component in components]
     old = plain_canvas.split(word, format)
-    new = [min(255, s + mul(d, 255 - source[-1])) for s, d in zip(source, old, strict=False)]
-    if format is SurfaceFormat.XRGB32:
-        new[3] = 0
-    return plain_canvas.join(new, format)
+    return plain_canvas.join([min(255, s + mul(d, 255 - source[3])) for s, d in zip(source, old, strict=False)], format)

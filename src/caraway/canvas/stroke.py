@@ -15,11 +15,11 @@ from caraway.canvas.surface import Surface
 from caraway.errors import ProtocolError
 from caraway.wire.messages.draw import LineAttributes, LineFlags, Path, Rop
 
-MAX_WORK = 1 << 28
-"""Pixels of a stroke, and its points times the rectangles of its region: about half a second. A page full of lines in a
-window under a hundred others needs a hundredth of that."""
+MAX_WORK = 1 << 26
+"""Pixels of a stroke, and its points times the rectangles of its region: about a second. Ten thousand lines in a window
+under a hundred others need a fiftieth of that."""
 
-_MASK_PIXELS = 16
+_MASK_PIXELS = 8
 """Pixels of a mask that take as long as one of a line."""
 
 
