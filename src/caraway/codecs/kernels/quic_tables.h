@@ -5,8 +5,10 @@
 #pragma once
 
 #include <stdint.h>
-#ifdef __SSE4_1__
+#if defined(__SSE4_1__)
 #include <smmintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #endif
 
 #define QUIC_MAGIC 0x43495551
@@ -100,10 +102,20 @@ static const uint16_t QUIC_HIGH_CODES_5[2][512] = {{QUIC_512(QUIC_HIGHEST_5)}, {
 /* Add eight lengths to eight counters (at most 0xFFFF) and find the first of the smallest: its number << 16 | its value. */
 static inline uint32_t quic_count(uint16_t *counters, const uint16_t *lengths)
 {
-#ifdef __SSE4_1__
+#ifdef __SSE2__
     __m128i sums = _mm_adds_epu16(_mm_loadu_si128((const __m128i *)counters), _mm_loadu_si128((const __m128i *)lengths));
     _mm_storeu_si128((__m128i *)counters, sums);
+#endif
+#if defined(__SSE4_1__)
     return (uint32_t)_mm_cvtsi128_si32(_mm_minpos_epu16(sums));
+#elif defined(__SSE2__)
+    /* a - max(0, a - b) is the smaller one. */
+    __m128i least = sums;
+    least = _mm_sub_epi16(least, _mm_subs_epu16(least, _mm_shuffle_epi32(least, 0x4E)));
+    least = _mm_sub_epi16(least, _mm_subs_epu16(least, _mm_shuffle_epi32(least, 0xB1)));
+    least = _mm_sub_epi16(least, _mm_subs_epu16(least, _mm_shufflehi_epi16(_mm_shufflelo_epi16(least, 0xB1), 0xB1)));
+    uint32_t where = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi16(sums, least));
+    return ((uint32_t)_mm_cvtsi128_si32(least) & 0xFFFF) | (uint32_t)__builtin_ctz(where) << 15;
 #else
     uint32_t least = UINT32_MAX;
     for (uint32_t at = 0; at < 8; at++) {
