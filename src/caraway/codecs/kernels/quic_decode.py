@@ -2,7 +2,7 @@
 
 The bit position is the whole state of the input: before each pixel 57 bits are looked at from there, which hold three
 code words of at most 19 bits; longer ones are read apart. The input is a copy with room behind it, so that its end is
-looked for once between two updates of the model, which are at most 64 pixels apart.
+looked for only after a run and between two updates of the model, which are at most 64 literal pixels apart.
 """
 
 import cython
@@ -40,10 +40,9 @@ from cython.cimports.libc.string import memcpy, memset
 
 _HEADER = cython.declare(cython.int, 20)
 _ROOM = cython.declare(cython.int, 1024)  # 65 literal pixels of 3 code words, a run and 8 bytes looked at
-_FEW_PIXELS = cython.declare(cython.int, 4096)
-
+_FEW_PIXELS = cython.declare(cython.int, 4096)  # are decoded in less time than the GIL takes to change hands
 _BESIDE = cython.declare(cython.int, 32)  # bytes beside a row that `fill` may write
-_ONES = cython.declare(uint64_t, 24)
+_ONES = cython.declare(uint64_t, 24)  # of a run are taken at once
 
 _GRAY = cython.declare(cython.int, 1)
 _RGB16 = cython.declare(cython.int, 2)
@@ -188,6 +187,7 @@ def run_length(bits: cython.pointer(Bits), state: cython.pointer(State), most: i
 def learn_channel(
     plane: cython.pointer(Plane), channel: cython.int, trigger: uint32_t, previous: uint8_t, symbol: uint8_t
 ) -> cython.void:
+    """Update the model of one channel."""
     model: cython.pointer(Model) = cython.address(plane.models[channel])
     before: cython.int = model.code[previous]
     if update(model, cython.address(plane.family), trigger, previous, symbol):
