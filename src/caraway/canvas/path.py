@@ -12,6 +12,8 @@ becomes some hundred; guests draw outlines of thousands at most."""
 MAX_CURVE_DEPTH = 32
 """Halvings of a curve: what takes one of 2^32 units to a single one. A curve with a cusp never becomes flat."""
 
+_BEGIN, _END, _CLOSE, _BEZIER = map(int, (PathFlags.BEGIN, PathFlags.END, PathFlags.CLOSE, PathFlags.BEZIER))
+
 PointFix = tuple[int, int]
 """x and y in 28.4 fixed point."""
 Polyline = list[tuple[int, int]]
@@ -31,20 +33,21 @@ def polylines(path: Path) -> Iterator[Polyline]:
     room = MAX_POINTS
     pending: Polyline = []
     for segment in path.segments:
+        flags = int(segment.flags)
         points = [(point.x, point.y) for point in segment.points]
         room -= len(points)
         if room < 0:
             raise ProtocolError(f"path of more than {MAX_POINTS} points")
-        if segment.flags & PathFlags.BEGIN:
+        if flags & _BEGIN:
             if pending:
                 yield pending
             pending, points = [(rounded(x), rounded(y)) for x, y in points[:1]], points[1:]
-        if segment.flags & PathFlags.BEZIER:
+        if flags & _BEZIER:
             room -= _append_curves(pending, points, room)
         else:
             pending += [(rounded(x), rounded(y)) for x, y in points]
-        if segment.flags & PathFlags.END:
-            if segment.flags & PathFlags.CLOSE:
+        if flags & _END:
+            if flags & _CLOSE:
                 pending += pending[:1]
             if pending:
                 yield pending
