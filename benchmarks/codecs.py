@@ -11,6 +11,7 @@ counted then.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import os
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from caraway.codecs import lz, quic
+from caraway.codecs import glz, lz, quic
 from caraway.codecs.bitmap import Bitmap, PixelFormat
 from caraway.codecs.kernels import LEVEL
 
@@ -60,9 +61,39 @@ def itself(picture: Bitmap) -> Bitmap:
     return picture
 
 
+@functools.cache
+def dictionary(size: int) -> glz.Dictionary:
+    """Has room for one picture of this size: what is encoded twice does not match itself."""
+    return glz.Dictionary(size + 1)
+
+
+def glz_encode(picture: Bitmap) -> bytes:
+    return dictionary(picture.width * picture.height).encode(picture)
+
+
+def glz_decode(payload: bytes) -> Bitmap:
+    return glz.Window().decode(payload)
+
+
 KERNELS = {
     "lz decode": Kernel(lz.encode, lz.decode),
     "lz encode": Kernel(itself, lz.encode),
+    "glz decode": Kernel(
+        glz_encode,
+        glz_decode,
+        {
+            "v3": {"photo": Budget(1.3, 0.006), "desktop": Budget(4.2, 0.066)},
+            "baseline": {"photo": Budget(3.9, 0.006), "desktop": Budget(4.7, 0.066)},
+        },
+    ),
+    "glz encode": Kernel(
+        itself,
+        glz_encode,
+        {
+            "v3": {"photo": Budget(18.7, 0.032), "desktop": Budget(10.2, 0.027)},
+            "baseline": {"photo": Budget(21.1, 0.032), "desktop": Budget(12.4, 0.075)},
+        },
+    ),
     "quic decode": Kernel(
         quic.encode,
         quic.decode,

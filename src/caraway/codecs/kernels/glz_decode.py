@@ -219,13 +219,15 @@ def _colours(stream: cython.pointer[Stream]) -> cython.int:
                 _copy(out, other.units + 4 * offset, length, room)
                 out += 4 * length
                 continue
-        if length > room:
-            at, result = token, RUNS_OVER
-            break
         if source < start:
             at, result = token, OUTSIDE
             break
-        if offset >= 7:
+        if offset >= 7 and length + 15 <= room:
+            _copy(out, source, length, room)
+        elif length > room:
+            at, result = token, RUNS_OVER
+            break
+        elif offset >= 7:
             _copy(out, source, length, room)
         else:
             _repeat(out, offset + 1, length, room)

@@ -23,7 +23,7 @@ ctypedef struct Images:
 
 cdef inline bint begin(Images *images) noexcept nogil:
     # False without memory.
-    images.mask = 255
+    images.mask = 15
     images.slots = <Image *> calloc(images.mask + 1, sizeof(Image))
     return images.slots != NULL
 
