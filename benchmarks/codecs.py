@@ -76,8 +76,22 @@ def glz_decode(payload: bytes) -> Bitmap:
 
 
 KERNELS = {
-    "lz decode": Kernel(lz.encode, lz.decode),
-    "lz encode": Kernel(itself, lz.encode),
+    "lz decode": Kernel(
+        lz.encode,
+        lz.decode,
+        {
+            "v3": {"photo": Budget(4.3, 0.002), "desktop": Budget(4.2, 0.05)},
+            "baseline": {"photo": Budget(4.8, 0.002), "desktop": Budget(3.4, 0.05)},
+        },
+    ),
+    "lz encode": Kernel(
+        itself,
+        lz.encode,
+        {
+            "v3": {"photo": Budget(43, 0.002), "desktop": Budget(10, 0.062)},
+            "baseline": {"photo": Budget(36, 0.002), "desktop": Budget(9.6, 0.086)},
+        },
+    ),
     "glz decode": Kernel(
         glz_encode,
         glz_decode,

@@ -4,13 +4,14 @@ import struct
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caraway.codecs import lz
 from caraway.codecs.bitmap import Bitmap, PixelFormat, from_indices
 from caraway.codecs.lz import LzType
 from caraway.errors import CodecError
+from support import reference_lz
 from support.vectors import load, vectors
 
 FORMATS = [format for format in PixelFormat if format is not PixelFormat.RGB565]
@@ -37,6 +38,27 @@ def test_vector(vector):
     if vector["expected_format"].endswith("low15"):
         expected = low_15_bits(expected)
     assert bytes(picture.data) == expected
+
+
+@pytest.mark.parametrize("vector", vectors("lz", "lz_plt"))
+def test_output_is_no_larger_than_the_reference_encoders(vector):
+    payload, expected = load(vector)
+    *_, number, width, height, stride, top_down = struct.unpack_from(">7I", payload)
+    type = LzType(number)
+    format = lz.LAYOUT[type]
+    if stride != format.row_bytes(width):
+        pytest.skip("the rows of the encoder's input were cut short")
+    if type <= LzType.PLT8:
+        units, _ = reference_lz.read_units(payload, 28, 1, stride * height)
+        rows = [b"".join(units[at : at + stride]) for at in range(0, stride * height, stride)]
+        expected = b"".join(rows if top_down else rows[::-1])
+    elif type is LzType.RGB24:
+        expected = b"".join(expected[at : at + 3] for at in range(0, len(expected), 4))
+    elif type is LzType.XXXA:
+        expected = b"".join(bytes([17, at % 251, 19, alpha]) for at, alpha in enumerate(expected))
+    picture = Bitmap(width, height, format, stride, expected, vector.get("palette"))
+    encode = lz.encode_alpha if type is LzType.XXXA else lz.encode
+    assert len(encode(picture, top_down=bool(top_down))) <= len(payload)
 
 
 @st.composite
@@ -72,6 +94,13 @@ def packed(picture):
     return bytes(from_indices(indexed).data)
 
 
+@settings(deadline=None)
+@given(pictures(), st.booleans())
+def test_encoded_pictures_suit_the_plain_decoder(picture, top_down):
+    assert reference_lz.decode(lz.encode(picture, top_down=top_down), picture.palette or ()) == packed(picture)
+
+
+@settings(deadline=None)
 @given(pictures(), st.booleans())
 def test_round_trip(picture, top_down):
     decoded = lz.decode(lz.encode(picture, top_down=top_down), picture.palette)
@@ -79,6 +108,7 @@ def test_round_trip(picture, top_down):
     assert bytes(decoded.data) == packed(picture)
 
 
+@settings(deadline=None)
 @given(pictures([PixelFormat.BGRA32]), st.booleans())
 def test_alpha_round_trip(picture, top_down):
     payload = lz.encode_alpha(picture, top_down=top_down)
@@ -97,6 +127,95 @@ def test_round_trip_of_sizes(format, width, height):
     palette = list(range(1 << format.bits)) if format.bits <= 8 else None
     picture = Bitmap(width, height, format, row_bytes, data, palette)
     assert bytes(lz.decode(lz.encode(picture), palette).data) == packed(picture)
+
+
+@st.composite
+def token_streams(draw, unit_bytes, units):
+    """Valid tokens, without the limits that an encoder has."""
+    random = draw(st.randoms(use_true_random=False))
+    shortest = {1: 3, 2: 2, 3: 1}[unit_bytes]
+    out, filled = bytearray(), 0
+    while filled < units:
+        room = units - filled
+        if filled == 0 or room < shortest or random.random() < 0.4:
+            count = random.randint(1, min(32, room))
+            out.append(count - 1)
+            out += random.randbytes(count * unit_bytes)
+        else:
+            count = random.randint(shortest, min(room, random.choice([shortest, shortest + 9, 50, 700])) | shortest)
+            count = min(count, room)
+            distance = random.randint(1, min(filled, random.choice([2, 5, 9, 40, filled])))
+            lz_match(out, count - shortest + 1, distance - 1)
+        filled += count
+    return bytes(out)
+
+
+def lz_match(out, length, distance):
+    """A match as coded: `length` without the bias, `distance` less one."""
+    far = distance >= 8191
+    out.append(min(length, 7) << 5 | (31 if far else distance >> 8))
+    if length >= 7:
+        out += b"\xff" * ((length - 7) // 255) + bytes([(length - 7) % 255])
+    out += b"\xff" + struct.pack(">H", distance - 8191) if far else bytes([distance & 255])
+
+
+@st.composite
+def payloads(draw):
+    """Valid payloads of any type and what belongs to them: data, palette, whether its words have 16 bits."""
+    type = draw(st.sampled_from(LzType))
+    width, height = draw(st.integers(1, 70)), draw(st.integers(1, 40))
+    bits = lz.LAYOUT[type].bits
+    stride = draw(st.sampled_from([width * bits // 8, (width * bits + 7) // 8]))
+    units = stride * height if type <= LzType.PLT8 else width * height
+    tokens = draw(token_streams(reference_lz.UNIT_BYTES.get(type, 1), units))
+    if type is LzType.RGBA:
+        tokens += draw(token_streams(1, units))
+    palette = draw(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=300))
+    words = draw(st.sampled_from([PixelFormat.BGRX32, PixelFormat.RGB555, PixelFormat.RGB565]))
+    return payload(type, width, height, stride, tokens, top_down=draw(st.integers(0, 1))), palette, words
+
+
+def both(data, palette, words):
+    """The kernel's pixels and the plain decoder's, None for a refusal."""
+    results = []
+    number, width, height = struct.unpack_from(">8x3I", data)
+
+    def kernel():
+        if number == LzType.XXXA:
+            return bytes(lz.decode_alpha(data, black(width, height)).data[3::4])
+        return bytes(lz.decode(data, palette, palette_format=words).data)
+
+    def plain():
+        return reference_lz.decode(data, palette, 4 if words is PixelFormat.BGRX32 else 2)
+
+    for decode in (kernel, plain):
+        try:
+            results.append(decode())
+        except CodecError:
+            results.append(None)
+    return results
+
+
+@settings(deadline=None)
+@given(payloads())
+def test_equals_the_plain_decoder(drawn):
+    ours, plain = both(*drawn)
+    assert ours is not None
+    assert ours == plain
+
+
+@settings(deadline=None)
+@given(payloads(), st.data())
+def test_damaged_tokens_give_what_the_plain_decoder_gives(drawn, data):
+    damaged, palette, words = drawn
+    damaged = bytearray(damaged)
+    for _ in range(data.draw(st.integers(0, 3))):
+        if len(damaged) > 28:
+            damaged[data.draw(st.integers(28, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        del damaged[data.draw(st.integers(28, len(damaged))) :]
+    ours, plain = both(bytes(damaged), palette, words)
+    assert ours == plain
 
 
 def payload(type, width, height, stride, tokens, *, magic=lz.MAGIC, version=lz.VERSION, top_down=1):
@@ -182,6 +301,7 @@ def test_alpha_refused():
         lz.encode(Bitmap(1, 1, PixelFormat.RGB565, 2, b"12"))
 
 
+@settings(deadline=None)
 @given(pictures(), st.data())
 def test_damaged_payloads_are_decoded_or_refused(picture, data):
     damaged = bytearray(lz.encode(picture))
@@ -196,6 +316,7 @@ def test_damaged_payloads_are_decoded_or_refused(picture, data):
     assert decoded.width * decoded.height <= 1 << 16
 
 
+@settings(deadline=None)
 @given(pictures())
 def test_truncated_payloads_are_refused(picture):
     whole = lz.encode(picture)
@@ -222,3 +343,11 @@ def test_size_is_bounded_by_the_caller():
     assert lz.decode(flat, max_pixels=10000).width == 100
     with pytest.raises(CodecError, match="limit 9999 pixels"):
         lz.decode(flat, max_pixels=9999)
+
+
+def test_pictures_without_all_their_pixels_are_refused():
+    black4 = Bitmap(2, 2, PixelFormat.BGRA32, 8, bytes(16))
+    short = Bitmap(2, 2, PixelFormat.BGRA32, 8, bytes(15))
+    for work in (lz.encode, lz.encode_alpha, lambda picture: lz.decode_alpha(lz.encode_alpha(black4), picture)):
+        with pytest.raises(CodecError, match="needs 16 bytes, got 15"):
+            work(short)

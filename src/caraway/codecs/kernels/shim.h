@@ -170,3 +170,77 @@ static inline double multiply_add(double a, double b, double c)
     volatile double product = a * b;
     return product + c;
 }
+
+/* 16 bytes, to a place that they do not overlap. */
+static inline void copy16(uint8_t *to, const uint8_t *from)
+{
+    memcpy(to, from, 16);
+}
+
+/* Eight times the same pixel of 4 bytes. */
+static inline void fill8(uint8_t *to, uint32_t pixel)
+{
+    for (int i = 0; i < 8; i++)
+        store32(to + 4 * i, pixel);
+}
+
+/* Sixteen big-endian pixels x1r5g5b5 to little-endian ones with x = 0. */
+static inline void swap_555_16(uint8_t *to, const uint8_t *from)
+{
+    for (int i = 0; i < 4; i++) {
+        uint64_t four = load64(from + 8 * i);
+        store64(to + 8 * i, (four & 0x007F007F007F007F) << 8 | (four >> 8 & 0x00FF00FF00FF00FF));
+    }
+}
+
+/* The same for raw words: 16 of them with their bytes exchanged. */
+static inline void swap16_16(uint8_t *to, const uint8_t *from)
+{
+    for (int i = 0; i < 4; i++) {
+        uint64_t four = load64(from + 8 * i);
+        store64(to + 8 * i, (four & 0x00FF00FF00FF00FF) << 8 | (four >> 8 & 0x00FF00FF00FF00FF));
+    }
+}
+
+/* Byte 3 of each pixel of 4 bytes becomes that pixel's byte of another plane. */
+static inline void put_alpha(uint8_t *to, const uint8_t *alpha, size_t pixels)
+{
+    for (size_t i = 0; i < pixels; i++)
+        store32(to + 4 * i, (load32(to + 4 * i) & 0xFFFFFF) | (uint32_t)alpha[i] << 24);
+}
+
+/* Byte 3 of each pixel of 4 bytes. */
+static inline void take_alpha(uint8_t *to, const uint8_t *from, size_t pixels)
+{
+    for (size_t i = 0; i < pixels; i++)
+        to[i] = (uint8_t)(load32(from + 4 * i) >> 24);
+}
+
+/* Exchange two regions that do not overlap. */
+static inline void exchange(uint8_t *restrict one, uint8_t *restrict other, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        uint8_t byte = one[i];
+        one[i] = other[i];
+        other[i] = byte;
+    }
+}
+
+/* How many leading bytes of 32 are the same, of the bits in `mask`, which repeats every 8 bytes. */
+static inline int same_of_32(const uint8_t *one, const uint8_t *other, uint64_t mask)
+{
+#ifdef __AVX2__
+    __m256i differing = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)one),
+                                         _mm256_loadu_si256((const __m256i *)other));
+    differing = _mm256_and_si256(differing, _mm256_set1_epi64x((long long)mask));
+    uint32_t same = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(differing, _mm256_setzero_si256()));
+    return __builtin_ctzll(~(uint64_t)same);
+#else
+    for (int i = 0; i < 32; i += 8) {
+        uint64_t differing = (load64(one + i) ^ load64(other + i)) & mask;
+        if (differing)
+            return i + (trailing_zeros64(differing) >> 3);
+    }
+    return 32;
+#endif
+}
