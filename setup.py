@@ -1,6 +1,7 @@
 """Builds the compiled kernels: every Cython module of the `kernels` packages, once for each level of processor.
 
 A level is a folder beside the sources; `caraway.codecs.kernels` chooses one at import. Generated C stays in build/.
+With CARAWAY_SANITIZE=1 it builds those of the fuzzer instead.
 """
 
 import os
@@ -13,12 +14,16 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent.resolve()
 GENERATED = ROOT / "build" / "kernels"
-PACKAGES = ("caraway/codecs/kernels", "caraway/canvas/kernels")
+PACKAGES = ("caraway/codecs/kernels", "caraway/canvas/kernels", "caraway/client/kernels")
 SHIM = ROOT / "src" / "caraway/codecs/kernels"
 
 LEVELS: dict[str, list[str]] = {"baseline": []}
 if platform.machine().lower() in ("x86_64", "amd64"):
     LEVELS["v3"] = ["-march=x86-64-v3"]
+
+if os.environ.get("CARAWAY_SANITIZE"):
+    CHECKS = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    LEVELS = {f"{level}_asan": [*options, *CHECKS] for level, options in LEVELS.items()}
 
 
 def place(source: Path, target: Path) -> str:
@@ -48,6 +53,7 @@ def extensions() -> list[Extension]:
                         depends=[str(header) for header in SHIM.glob("*.h")],
                         define_macros=[("Py_LIMITED_API", "0x030B0000"), ("CYTHON_LIMITED_API", "1")],
                         extra_compile_args=["-O3", *options],
+                        extra_link_args=[option for option in options if option.startswith("-fsanitize")],
                         py_limited_api=True,
                     )
                 )

@@ -1,13 +1,11 @@
 """The `caraway` command, as a program, on a real QEMU; and what it loads."""
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
@@ -19,40 +17,13 @@ from caraway.qemu.guest_image import demo_guest
 from caraway.qemu.process import Qemu
 from caraway.qemu.spice_options import free_ports
 from support.certificates import Authority
+from support.commands import Ended, caraway
 from support.fake_server import fake_server
 from support.peers import require_qemu
 from support.relays import listening
 from support.screens import rgb
 
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """The one line of JSON that it said."""
-        [line] = self.out.splitlines()
-        return json.loads(line)
-
-
-async def caraway(*arguments: str) -> Ended:
-    """Run the real command."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-c", "from caraway.cli import main; main()", *arguments),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    assert b"Traceback" not in err, err.decode()
-    return Ended(process.returncode, out.decode(), err.decode())
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import random
 import struct
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -14,41 +14,56 @@ import pytest
 
 import caraway
 from caraway.client import Screenshot, Session
-from caraway.client.display import NO_FRAMES_DECODED, DisplayChannel
-from caraway.client.images import PALETTE_CACHE_SIZE
-from caraway.codecs import lz
+from caraway.client.display import DisplayChannel
+from caraway.client.images import MAX_PALETTES
+from caraway.client.shared_images import SharedImages, window_pixels
+from caraway.codecs import glz, jpeg, lz
 from caraway.codecs.bitmap import Bitmap, PixelFormat
 from caraway.errors import CodecError, DeadlineError, LinkError, ProtocolError
 from caraway.wire.capabilities import Capabilities
 from caraway.wire.capture import load
 from caraway.wire.constants import ChannelType, Sender
 from caraway.wire.messages.base import Message
-from caraway.wire.messages.common import ClientMigrateData, Ping, Pong
+from caraway.wire.messages.common import ChannelSerial, ClientMigrateData, Ping, Pong
 from caraway.wire.messages.display import (
     DisplayCapability,
     Head,
     ImageCompression,
     Init,
     InvalAllPalettes,
+    InvalAllPixmaps,
+    InvalList,
     InvalPalette,
     Mark,
     MonitorsConfig,
     PreferredCompression,
+    ResourceId,
     StreamActivateReport,
+    StreamClip,
+    StreamCreate,
+    StreamData,
+    StreamDestroy,
+    StreamDestroyAll,
+    StreamFlags,
     StreamReport,
     SurfaceCreate,
     SurfaceDestroy,
     SurfaceFlags,
     SurfaceFormat,
+    VideoCodec,
 )
 from caraway.wire.messages.draw import CopyBits, DrawCopy, DrawFill, Rop, ScaleMode
 from caraway.wire.messages.images import (
     BitmapFlags,
     BitmapFormat,
     BitmapImage,
+    FromCache,
+    FromCacheLossless,
+    GlzImage,
     Image,
     ImageFlags,
     JpegImage,
+    Lz4Image,
     LzImage,
     LzPaletteImage,
     MaskFlags,
@@ -57,6 +72,7 @@ from caraway.wire.messages.images import (
     QuicImage,
     SolidBrush,
     SurfaceImage,
+    ZlibGlzImage,
 )
 from caraway.wire.messages.shapes import Point, Rect
 from support.captures import captures
@@ -129,26 +145,47 @@ async def viewed() -> Any:
         yield Viewed(session, await server.display())
 
 
-async def test_asks_for_what_it_decodes() -> None:
+@asynccontextmanager
+async def two_displays() -> AsyncIterator[tuple[Session, Linked, Linked]]:
+    async with fake_server("display", "display:1") as server, caraway.connect(server.uri) as session:
+        yield session, await server.display(), await server.channel(ChannelType.DISPLAY, 1)
+
+
+async def test_announces_its_caches() -> None:
     async with viewed() as view:
         init = await view.server.receive()
-        assert isinstance(init, Init)
-        assert (init.pixmap_cache_size, init.glz_dictionary_window_size) == (0, 0)
+        assert init == Init(1, 20 << 20, 1, 3 << 20)
+        assert window_pixels(50323456) == 6290432
+        assert window_pixels(0) == 3 << 20
+        assert window_pixels((1 << 32) - 1) == 16 << 20
+
+
+async def test_wish_is_told_after_the_first_sign_of_the_picture() -> None:
+    async with viewed() as view:
+        view.display.prefer("lz")
+        view.server.send(Ping(1, 0, b""))
+        assert [type(await view.server.receive()) for _ in range(2)] == [Init, Pong]
+        view.server.send(create(1, 1), Mark())
         assert await view.server.receive() == PreferredCompression(ImageCompression.LZ)
-    async with fake_server("display") as server, caraway.connect(server.uri):
+        view.display.prefer(ImageCompression.QUIC)
+        assert await view.server.receive() == PreferredCompression(ImageCompression.QUIC)
+    async with fake_server("display") as server, caraway.connect(server.uri) as session:
+        session.display.prefer("lz")
         display = await server.display()
-        assert isinstance(await display.receive(), Init)
-        display.send(Ping(1, 0, b""))
-        assert isinstance(await display.receive(), Pong)
+        display.send(create(1, 1), Mark(), Ping(1, 0, b""))
+        assert [type(await display.receive()) for _ in range(2)] == [Init, Pong]
 
 
-async def test_asks_the_target_of_a_seamless_migration_again() -> None:
+async def test_wish_is_told_the_target_of_a_seamless_migration_again() -> None:
     """It has the channel's state from the source, but not what the client wished for."""
     async with viewed() as view, viewed() as target:
-        await target.server.expect(PreferredCompression)
+        await target.server.expect(Init)
+        view.display.prefer("auto_lz")
         view.display.continue_on(target.display.connection, ClientMigrateData(b"state"))
         assert await target.server.receive() == ClientMigrateData(b"state")
-        assert await target.server.receive() == PreferredCompression(ImageCompression.LZ)
+        for message in create(1, 1), Mark():
+            await handle(view.display, message.id, message.pack())
+        assert await target.server.receive() == PreferredCompression(ImageCompression.AUTO_LZ)
 
 
 async def test_nothing_is_shown_before_mark() -> None:
@@ -194,6 +231,20 @@ async def test_picture_that_stays_empty_is_shown_at_last(monkeypatch: pytest.Mon
         while (await anext(frames)).rgb != b"\0\0\0":
             pass
         await frames.aclose()
+
+
+async def test_picture_of_a_new_mode_can_be_waited_for() -> None:
+    async with viewed() as view:
+        await view.display.arrived()
+        await view.show(create(2, 1), fill(0xFF0000, rect(0, 0, 2, 1)), Mark(), SurfaceDestroy(0))
+        await view.display.arrived()
+        await view.show(create(1, 1), Mark())
+        with pytest.raises(DeadlineError, match="the picture of a new mode"):
+            await view.display.arrived(0.01)
+        arrived = asyncio.ensure_future(view.display.arrived())
+        await view.show(fill(0x00FF00, rect(0, 0, 1, 1)))
+        await arrived
+        assert view.display.screenshot().rgb == b"\0\xff\0"
 
 
 async def test_screenshot_is_a_copy() -> None:
@@ -264,17 +315,21 @@ async def test_forgotten_palette(forget: Message) -> None:
 async def test_palettes_without_end() -> None:
     async with viewed() as view:
         view.server.send(create(2, 1), Mark())
-        many = [indexed(BitmapFlags.PAL_CACHE_ME, Palette(number + 1, [0, 0])) for number in range(PALETTE_CACHE_SIZE)]
+        many = [indexed(BitmapFlags.PAL_CACHE_ME, Palette(number + 1, [0, 0])) for number in range(MAX_PALETTES)]
         await view.show(*many, *many)
         error = await view.fails(indexed(BitmapFlags.PAL_CACHE_ME, Palette(1000, [0, 0])))
-        assert f"more than {PALETTE_CACHE_SIZE} cached palettes" in str(error)
+        assert f"more than {MAX_PALETTES} cached palettes" in str(error)
 
 
 @pytest.mark.parametrize(
     ("message", "kind", "text"),
     [
-        (copy(QuicImage(b"whatever"), 1, 1), CodecError, "QuicImage"),
-        (copy(JpegImage(b"whatever"), 1, 1), CodecError, "JpegImage"),
+        (copy(QuicImage(b"whatever"), 1, 1), CodecError, "QUIC"),
+        (copy(JpegImage(b"whatever"), 1, 1), CodecError, "JPEG"),
+        (copy(GlzImage(b"whatever"), 1, 1), CodecError, "GLZ"),
+        (copy(ZlibGlzImage(100, b"whatever"), 1, 1), CodecError, "GLZ"),
+        (copy(Lz4Image(b"whatever"), 1, 1), CodecError, "LZ4"),
+        (copy(FromCache(), 1, 1), ProtocolError, "there is no image 0x1 in the cache"),
         (copy(LzImage(b""), 1, 1), CodecError, ""),
         (copy(LzImage(bytes(28)), 1, 1), CodecError, ""),
         (copy(raw(2, 1, bytes(8)), 1, 1), CodecError, "image of 1x1 pixels holds 2x1 pixels"),
@@ -282,7 +337,6 @@ async def test_palettes_without_end() -> None:
         (copy(LzImage(b""), 1 << 20, 1 << 20), CodecError, "limit"),
         (copy(LzPaletteImage(BitmapFlags(0), None, None, b""), 1, 1), CodecError, ""),
         (indexed(BitmapFlags(0), None), CodecError, ""),
-        (fill(0, rect(0, 0, 1, 1), surface=3), ProtocolError, "there is no surface 3"),
         (create(1 << 15, 1), ProtocolError, "32768x1"),
         (create(0, 5), ProtocolError, "0x5"),
     ],
@@ -297,16 +351,114 @@ async def test_what_cannot_be_drawn_ends_the_session(message: Message, kind: typ
 
 
 async def test_surfaces_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("caraway.client.display.MAX_SURFACE_PIXELS", 300)
+    monkeypatch.setattr("caraway.client.surfaces.MAX_SURFACE_PIXELS", 300)
     async with viewed() as view:
         await view.show(create(10, 10), Mark(), create(10, 10, 1), create(10, 10, 2))
         await view.show(create(5, 5, 2), SurfaceDestroy(1), create(10, 10, 3))
         assert "4 surfaces of 301 pixels, limits 10000 and 300" in str(await view.fails(create(76, 1, 4)))
 
 
-async def test_unknown_surface_may_be_destroyed() -> None:
+async def test_unknown_surface_may_be_destroyed_and_drawn_on() -> None:
+    """What is drawn there is lost, but not what it brings for the caches."""
     async with viewed() as view:
-        await view.show(create(1, 1), Mark(), SurfaceDestroy(9))
+        image = copy(raw(1, 1, b"\1\2\3\0"), 1, 1, flags=1, surface=5)
+        picture = await view.show(create(1, 1), Mark(), SurfaceDestroy(9), image, copy(FromCache(), 1, 1))
+        assert picture.rgb == b"\3\2\1"
+
+
+async def test_pixmap_cache() -> None:
+    red, green = raw(1, 1, b"\0\0\xff\0"), raw(1, 1, b"\0\xff\0\0")
+    gone = InvalList([ResourceId(1, 1)])
+    async with viewed() as view:
+        await view.show(create(1, 1), Mark(), copy(red, 1, 1, ImageFlags.CACHE_ME))
+        assert (await view.show(fill(0, rect(0, 0, 1, 1)), copy(FromCache(), 1, 1))).rgb == b"\xff\0\0"
+        await view.show(copy(green, 1, 1, ImageFlags.CACHE_ME), gone)
+        assert (await view.show(fill(0, rect(0, 0, 1, 1)), copy(FromCache(), 1, 1))).rgb == b"\0\xff\0"
+        error = await view.fails(gone, copy(FromCache(), 1, 1))
+        assert "there is no image 0x1 in the cache" in str(error)
+
+
+async def test_cache_holds_what_was_agreed_on() -> None:
+    async with viewed() as view:
+        await view.show(create(1, 1), Mark())
+        view.session.images.pixmaps._max_pixels = 3
+        three = copy(raw(3, 1, bytes(12)), 3, 1, ImageFlags.CACHE_ME)
+        await view.show(three, three)
+        one = copy(raw(1, 1, bytes(4)), 1, 1, ImageFlags.CACHE_ME)
+        one.src_bitmap.id = 2
+        assert "pixmap cache of 4 pixels, agreed on 3" in str(await view.fails(one))
+
+
+async def test_all_pixmaps_are_forgotten_once_other_channels_are_so_far() -> None:
+    async with two_displays() as (session, first, second):
+        first.send(create(1, 1), Mark(), copy(raw(1, 1, bytes(4)), 1, 1, ImageFlags.CACHE_ME))
+        first.send(InvalAllPixmaps([ChannelSerial(ChannelType.DISPLAY, 1, 2)]), Ping(7, 0, b""))
+        second.send(Ping(1, 0, b""))
+        await second.expect(Pong)
+        assert len(session.images.pixmaps) == 1
+        second.send(Ping(2, 0, b""))
+        await first.expect(Pong)
+        assert not len(session.images.pixmaps)
+
+
+async def test_image_of_another_display_is_waited_for() -> None:
+    async with two_displays() as (session, first, second):
+        first.send(create(1, 1), Mark(), copy(FromCache(), 1, 1), Ping(1, 0, b""))
+        red = raw(1, 1, b"\0\0\xff\0")
+        second.send(create(1, 1), Mark(), copy(red, 1, 1, ImageFlags.CACHE_ME))
+        await first.expect(Pong)
+        assert session.displays[0].screenshot().rgb == b"\xff\0\0"
+
+
+async def test_lossy_image_is_not_enough_where_a_lossless_one_is_wanted() -> None:
+    async with two_displays() as (session, first, second):
+        lossy = jpeg.encode(Bitmap(8, 8, PixelFormat.BGRX32, 32, bytes([9, 90, 200, 0]) * 64))
+        first.send(create(8, 8), Mark(), copy(FromCacheLossless(), 8, 8), Ping(1, 0, b""))
+        second.send(create(8, 8), Mark(), copy(JpegImage(lossy), 8, 8, ImageFlags.CACHE_ME), Ping(1, 0, b""))
+        await second.expect(Pong)
+        assert not session.displays[0].screenshot().rgb.strip(b"\0")
+        exact = raw(8, 8, bytes([1, 2, 3, 0]) * 64)
+        second.send(copy(exact, 8, 8, ImageFlags.CACHE_REPLACE_ME))
+        await first.expect(Pong)
+        assert session.displays[0].screenshot().rgb == b"\3\2\1" * 64
+        second.send(InvalList([ResourceId(1, 1)]), Ping(2, 0, b""))
+        await second.expect(Pong)
+        assert not len(session.images.pixmaps)
+
+
+async def test_image_that_no_other_display_brings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caraway.client.shared_images.IMAGE_DEADLINE", 0.01)
+    async with two_displays() as (session, first, _):
+        first.send(create(1, 1), Mark(), copy(FromCache(), 1, 1))
+        with pytest.raises(DeadlineError, match="no image 0x1 in the cache"):
+            await session.until(asyncio.Event().wait())
+
+
+async def test_glz_image_waits_for_the_one_that_it_refers_to() -> None:
+    async with two_displays() as (session, first, second):
+        dictionary = glz.Dictionary(1 << 20)
+        noise = Bitmap(32, 32, PixelFormat.BGRX32, 128, random.Random(1).randbytes(3 * 1024 + 1024))
+        one, two = (copy(GlzImage(dictionary.encode(noise)), 32, 32) for _ in range(2))
+        assert len(two.src_bitmap.payload.data) < 1000
+        first.send(create(32, 32), Mark(), two, Ping(1, 0, b""))
+        second.send(Ping(1, 0, b""))
+        await second.expect(Pong)
+        second.send(create(32, 32), Mark(), one)
+        await first.expect(Pong)
+        rgb = session.displays[0].screenshot().rgb
+        assert rgb[::3] == noise.data[2::4]
+
+
+async def test_images_of_the_last_server_are_left_behind() -> None:
+    async with two_displays() as (session, first, _):
+        first.send(create(1, 1), Mark(), copy(raw(1, 1, bytes(4)), 1, 1, ImageFlags.CACHE_ME), Ping(1, 0, b""))
+        await first.expect(Pong)
+        old = session.images
+        session.displays[0].reset()
+        new = session.images
+        session.displays[1].reset()
+        assert session.images is new is not old
+        assert not len(new.pixmaps)
 
 
 async def test_surface_as_source() -> None:
@@ -317,12 +469,90 @@ async def test_surface_as_source() -> None:
         assert picture.rgb == b"\0\0\0\xab\xcd\xef"
 
 
-async def test_stream_is_declined() -> None:
+def frame(color: tuple[int, int, int], time: int = 0) -> StreamData:
+    """A JPEG of 16x16 pixels of one colour."""
+    pixels = bytes([*reversed(color), 0]) * 256
+    return StreamData(49, time, jpeg.encode(Bitmap(16, 16, PixelFormat.BGRX32, 64, pixels), 100))
+
+
+def stream(codec: VideoCodec = VideoCodec.MJPEG, clip: list[Rect] | None = None) -> StreamCreate:
+    return StreamCreate(0, 49, StreamFlags.TOP_DOWN, codec, 0, 16, 16, 16, 16, rect(0, 0, 16, 16), clip)
+
+
+def color(picture: Screenshot, x: int = 8) -> tuple[int, ...]:
+    """Of a pixel in the middle row, roughly."""
+    start = 3 * (8 * picture.width + x)
+    return tuple(component + 8 >> 4 for component in picture.rgb[start : start + 3])
+
+
+RED, GREEN, BLACK = (15 << 4, 0, 0), (0, 15 << 4, 0), (0, 0, 0)
+
+
+async def test_frames_of_a_stream_are_drawn_within_its_clip() -> None:
     async with viewed() as view:
-        view.server.send(StreamActivateReport(49, 12, 5, 1000))
-        report = await view.server.expect(StreamReport)
+        picture = await view.show(create(16, 16), Mark(), stream(clip=[rect(4, 0, 8, 16)]), frame(RED))
+        assert [color(picture, x) for x in (2, 8, 14)] == [(0, 0, 0), (15, 0, 0), (0, 0, 0)]
+        picture = await view.show(StreamClip(49, []), frame(GREEN))
+        assert color(picture) == (15, 0, 0)
+        picture = await view.show(StreamClip(49, None), frame(GREEN), StreamDestroy(49))
+        assert [color(picture, x) for x in (2, 8, 14)] == [(0, 15, 0)] * 3
+
+
+async def test_frame_waits_for_its_time() -> None:
+    async with viewed() as view:
+        now = view.session.main.multi_media_time
+        await view.show(create(16, 16), Mark(), stream(), frame(RED))
+        changes = view.display.frames()
+        assert color(await anext(changes)) == (15, 0, 0)
+        view.server.send(frame(GREEN, now + 200))
+        assert color(await view.show()) == (15, 0, 0)
+        assert color(await anext(changes)) == (0, 15, 0)
+        assert view.session.main.multi_media_time >= now + 200
+        await changes.aclose()
+
+
+async def test_frames_that_wait_are_void_once_their_stream_is() -> None:
+    async with viewed() as view:
+        later = view.session.main.multi_media_time + 100
+        await view.show(create(16, 16), Mark(), stream(), frame(RED), frame(GREEN, later), StreamDestroyAll())
+        while view.session.main.multi_media_time < later + 20:
+            picture = await view.show()
+        assert color(picture) == (15, 0, 0)
+
+
+async def test_damaged_frame_is_left_out() -> None:
+    async with viewed() as view:
+        broken = StreamData(49, 0, frame(GREEN).data[:-40] + bytes(40))
+        picture = await view.show(create(16, 16), Mark(), stream(), frame(RED), StreamData(49, 0, b"no"), broken)
+        assert view.session.error is None
+        picture = await view.show(frame(GREEN))
+        assert color(picture) == (0, 15, 0)
+
+
+async def test_stream_is_reported_where_the_server_takes_reports() -> None:
+    wants = {ChannelType.DISPLAY: Capabilities([DisplayCapability.STREAM_REPORT])}
+    for on, count in ((wants, 1), ({}, 0)):
+        async with fake_server("display", on=on) as server, caraway.connect(server.uri):
+            display = await server.display()
+            display.send(create(16, 16), Mark(), stream(), StreamActivateReport(49, 12, 3, 1000))
+            display.send(frame(RED), frame(RED), frame(RED), Ping(1, 0, b""))
+            answers = []
+            while not answers or not isinstance(answers[-1], Pong):
+                answers.append(await display.receive())
+            reports = [answer for answer in answers if isinstance(answer, StreamReport)]
+            assert [(report.unique_id, report.num_frames, report.num_drops) for report in reports] == [
+                (12, 3, 0)
+            ] * count
+
+
+async def test_stream_that_cannot_be_decoded_is_declined() -> None:
+    wants = {ChannelType.DISPLAY: Capabilities([DisplayCapability.STREAM_REPORT])}
+    async with fake_server("display", on=wants) as server, caraway.connect(server.uri):
+        display = await server.display()
+        display.send(create(16, 16), Mark(), stream(codec=77), StreamActivateReport(49, 12, 5, 1000))  # type: ignore[arg-type]
+        report = await display.expect(StreamReport)
         assert (report.stream_id, report.unique_id) == (49, 12)
-        assert (report.num_frames, report.num_drops) == (0, NO_FRAMES_DECODED)
+        assert (report.num_frames, report.num_drops) == (0, 0xFFFFFFFF)
 
 
 async def test_monitors() -> None:
@@ -427,11 +657,12 @@ def mutations(body: bytes, dice: random.Random) -> Iterator[bytes]:
 @pytest.mark.parametrize("name", ["draw-off", "draw-lz", "console-lz"])
 async def test_damaged_messages_are_drawn_or_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but ProtocolError and CodecError comes out, whatever goes in."""
-    monkeypatch.setattr("caraway.client.display.MAX_SURFACE_PIXELS", 1 << 21)
+    monkeypatch.setattr("caraway.client.surfaces.MAX_SURFACE_PIXELS", 1 << 21)
     monkeypatch.setattr("caraway.canvas.surface.MAX_PIXELS", 1 << 20)
     monkeypatch.setattr("caraway.client.images.MAX_PIXELS", 1 << 20)
     dice = random.Random(name)
-    channel = DisplayChannel(None, 0, NoConnection())  # type: ignore[arg-type]
+    session = SimpleNamespace(images=SharedImages(lambda: 1))
+    channel = DisplayChannel(session, 0, NoConnection())  # type: ignore[arg-type]
     drawn = refused = 0
     for type, body in recorded(name, 250):
         with_damage = mutations(body, dice) if body else ()

@@ -19,10 +19,10 @@ Record = tuple[int, int, int, bytes]
 """Connection, kind, microseconds, payload."""
 
 
-def link(common: Capabilities, kind: int = ChannelType.DISPLAY, connection: int = 0) -> list[Record]:
-    """A connection's link stage: session 5, channel 2."""
+def link(common: Capabilities, kind: int = ChannelType.DISPLAY, connection: int = 0, *, id: int = 2) -> list[Record]:
+    """A connection's link stage: session 5."""
     mechanism = b"\1\0\0\0" if CommonCapability.AUTH_SELECTION in common else b""
-    request = pack_link(LinkMessage(5, kind, 2, 0, 0, 0), common, Capabilities([1, 33]))
+    request = pack_link(LinkMessage(5, kind, id, 0, 0, 0), common, Capabilities([1, 33]))
     reply = pack_link(LinkReply(LinkErrorCode.OK, bytes(162), 0, 0, 0), common, Capabilities([6]))
     return [
         (connection, OPENED, 0, b""),

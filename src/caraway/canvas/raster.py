@@ -149,9 +149,12 @@ def rop3(
     scale_mode: int = ScaleMode.INTERPOLATE,
     mask: Mask | None = None,
 ) -> list[Box]:
-    """DRAW_ROP3: bit = bit 4 * brush + 2 * source + destination of `rop3`, where the source covers the region."""
+    """DRAW_ROP3: bit = bit 4 * brush + 2 * source + destination of `rop3`, where the source covers the region.
+
+    Servers and clients that are deployed scale its source from a whole number of steps on; so does this.
+    """
     boxes = region(surface, box, clip, mask)
-    boxes, plane = covered(surface, boxes, source, src_area, box, scale_mode, opaque=False)
+    boxes, plane = covered(surface, boxes, source, src_area, box, scale_mode, opaque=False, whole_steps=True)
     tile = sources.brush_plane(brush, surface)
     return combine(surface, boxes, rop3, tile, plane, stencil=_stencil(mask, box))
 
@@ -235,10 +238,11 @@ def covered(
     scale_mode: int,
     *,
     opaque: bool,
+    whole_steps: bool = False,
 ) -> tuple[list[Box], Plane]:
     """What of a region a source draws on, and with which words: scaled, if `src_area` and `box` differ in size.
 
-    opaque: see `sources.scaled`.
+    opaque, whole_steps: see `sources.scaled`.
     """
     if is_same_size(box, src_area):
         dx, dy = box.left - src_area.left, box.top - src_area.top
@@ -248,7 +252,8 @@ def covered(
             return boxes, sources.to_words(source, bounding_box(boxes).moved(-dx, -dy), surface).moved(dx, dy)
     elif boxes and src_area.left < src_area.right and src_area.top < src_area.bottom:
         around = bounding_box(boxes)
-        return boxes, sources.scaled(source, src_area, box, around, scale_mode, surface, opaque=opaque)
+        how = {"opaque": opaque, "whole_steps": whole_steps}
+        return boxes, sources.scaled(source, src_area, box, around, scale_mode, surface, **how)
     return [], sources.NOTHING
 
 

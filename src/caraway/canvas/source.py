@@ -239,16 +239,25 @@ def has_alpha(source: Source) -> bool:
 
 
 def scaled(
-    source: Source, src_area: RectLike, box: RectLike, part: Box, mode: int, destination: Surface, *, opaque: bool
+    source: Source,
+    src_area: RectLike,
+    box: RectLike,
+    part: Box,
+    mode: int,
+    destination: Surface,
+    *,
+    opaque: bool,
+    whole_steps: bool = False,
 ) -> Plane:
     """`part` of `box`, with `src_area` of the source scaled to the size of `box`, in the destination's format.
 
     opaque: on an ARGB surface, give pixels of a source without alpha a = 255.
+    whole_steps: begin at a whole number of the destination's pixels, not exactly at `src_area` (DRAW_ROP3).
     Errors as those of `to_words`.
     """
     bilinear = mode != ScaleMode.NEAREST
     size = destination.pixel_bytes
-    places, area = scaling(source, src_area, box, part, bilinear)
+    places, area = scaling(source, src_area, box, part, bilinear, whole_steps=whole_steps)
     if area is None:
         return Plane(part, part.width * size, bytes(part.width * part.height * size))
     words = to_words(source, area, destination)
@@ -272,12 +281,14 @@ Places = tuple[int, ...]
 """Where pixel centres lie in a source: u and v of the first, their steps across and their steps down, in 16.16."""
 
 
-def scaling(source: Source, src_area: RectLike, box: RectLike, part: Box, bilinear: bool) -> tuple[Places, Box | None]:
+def scaling(
+    source: Source, src_area: RectLike, box: RectLike, part: Box, bilinear: bool, *, whole_steps: bool = False
+) -> tuple[Places, Box | None]:
     """Where the pixels of `part` of `box` lie in `src_area`, and which area of it they need, None if nothing."""
-    u, across, left, right = _samples(
-        src_area.left, src_area.right, box.left, box.right, part.left, part.right, bilinear
-    )
-    v, down, top, bottom = _samples(src_area.top, src_area.bottom, box.top, box.bottom, part.top, part.bottom, bilinear)
+    sides = (src_area.left, src_area.right, box.left, box.right, part.left, part.right)
+    u, across, left, right = _samples(*sides, bilinear, whole_steps)
+    sides = (src_area.top, src_area.bottom, box.top, box.bottom, part.top, part.bottom)
+    v, down, top, bottom = _samples(*sides, bilinear, whole_steps)
     area = intersect(Box(left, top, right, bottom), Box(0, 0, source.width, source.height))
     return (u, v, across, 0, 0, down), area
 
@@ -290,21 +301,31 @@ def inside(source: Source, src_area: RectLike, box: RectLike) -> Box:
 
 
 def _inside(source_start: int, source_end: int, start: int, end: int, size: int) -> tuple[int, int]:
-    first, step, *_ = _samples(source_start, source_end, start, end, start, start + 1, False)
+    first, step, *_ = _samples(source_start, source_end, start, end, start, start + 1, False, False)
     if step == 0:
         return (start, end) if 0 <= (first - 1) >> 16 < size else (start, start)
     return start + -((first - 1) // step), start + -((first - 1 - (size << 16)) // step)
 
 
 def _samples(
-    source_start: int, source_end: int, box_start: int, box_end: int, start: int, end: int, bilinear: bool
+    source_start: int,
+    source_end: int,
+    box_start: int,
+    box_end: int,
+    start: int,
+    end: int,
+    bilinear: bool,
+    whole_steps: bool,
 ) -> tuple[int, int, int, int]:
     """Where the pixel centres from `start` to `end` of the destination lie in the source.
 
     Gives the 16.16 coordinate of the first, the step to the next, and which source pixels they need.
     """
     step = (source_end - source_start) * 65536 // (box_end - box_start)
-    first = step * (start - box_start) + ((step + 1) >> 1) + (source_start << 16)
+    origin = source_start << 16
+    if whole_steps:
+        origin = step * round(source_start * (box_end - box_start) / (source_end - source_start))
+    first = step * (start - box_start) + ((step + 1) >> 1) + origin
     last = first + step * (end - 1 - start)
     if bilinear:
         return first, step, (first - 32768) >> 16, ((last - 32768) >> 16) + 2

@@ -14,6 +14,7 @@ COMMANDS = {
     "demo": "See it work: a VM of our own, its screen, keys and clicks.",
     "inspect": "Show what a recorded session holds, message by message.",
     "key": "Press keys, such as ctrl+alt+delete.",
+    "replay": "Put a recorded session through the client.",
     "migrate": "Move a VM to another QEMU; its viewers follow.",
     "screenshot": "Save a picture of the screen.",
     "type": "Type text.",

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from caraway.client.connection import CLOSE_DEADLINE, Connection
@@ -24,8 +24,8 @@ from caraway.wire.framing import Frame
 from caraway.wire.messages import base
 from caraway.wire.messages.base import Message
 from caraway.wire.messages.common import (
-    Ack,
     AckSync,
+    ChannelSerial,
     Disconnecting,
     List,
     Migrate,
@@ -55,11 +55,11 @@ _H = TypeVar("_H", bound=Callable[..., Any])
 Handler = Callable[[Any, Any], Awaitable[None] | None]
 
 
-def handles(message: type[Message]) -> Callable[[_H], _H]:
-    """Mark a method as the handler of a message."""
+def handles(*messages: type[Message]) -> Callable[[_H], _H]:
+    """Mark a method as the handler of messages."""
 
     def mark(method: _H) -> _H:
-        method.__dict__.setdefault("handled", []).append(message)
+        method.__dict__["handled"] = messages
         return method
 
     return mark
@@ -151,12 +151,15 @@ class Channel:
                 await self._take(frame)
             if not self._uses(connection):
                 return
-            limit = self.silence_limit
-            if limit is None:
+            await self._wait_for_more(connection)
+
+    async def _wait_for_more(self, connection: Connection) -> None:
+        limit = self.silence_limit
+        if limit is None:
+            await connection.readable()
+        else:
+            async with deadline(limit, f"{connection.peer}: a sign of life"):
                 await connection.readable()
-            else:
-                async with deadline(limit, f"{connection.peer}: a sign of life"):
-                    await connection.readable()
 
     def _next_frame(self, connection: Connection) -> Frame | None:
         try:
@@ -177,8 +180,7 @@ class Channel:
             self.flow.received(frame)
         if frame.sub_list:
             await self._handle_sub_list(frame.body, frame.sub_list)
-        if self.flow.acks.received():
-            self.flow.answer(Ack())
+        self.flow.acknowledge()
         try:
             waiting = self._dispatch(frame.type, frame.body)
             if waiting is not None:
@@ -261,15 +263,18 @@ class Channel:
     async def _list(self, message: List) -> None:
         await self._handle_sub_list(message.sub_list, 0)
 
-    @handles(Migrate)
-    @handles(MigrateData)
+    @handles(Migrate, MigrateData)
     def _migrate(self, message: Migrate | MigrateData) -> None:
         self.session.follower.received(self, message)
 
     @handles(WaitForChannels)
     async def _wait_for_channels(self, message: WaitForChannels) -> None:
+        await self.wait_for_channels(message.wait_list)
+
+    async def wait_for_channels(self, wait_list: Iterable[ChannelSerial]) -> None:
+        """Wait until other channels have processed these messages."""
         async with deadline(WAIT_FOR_CHANNELS_DEADLINE, f"{self.name}: waiting for other channels"):
-            for entry in message.wait_list:
+            for entry in wait_list:
                 other = self.session.channels.get((entry.channel_type, entry.channel_id))
                 if other is not None and other is not self:
                     await other.wait_processed(entry.message_serial)

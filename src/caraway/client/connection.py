@@ -94,6 +94,12 @@ class Connection(asyncio.BufferedProtocol):
             cast(asyncio.Transport, self._transport).resume_reading()
         return frame
 
+    @property
+    def pending(self) -> FrameReader | None:
+        """What may be read in place of `next_frame`: messages with mini headers; None if there is anything else."""
+        reader = self._reader
+        return None if self._unread or reader is None or not reader.mini else reader
+
     def unread(self, frame: Frame) -> None:
         """Give back a message that was only looked at: `next_frame` gives it again, behind those given back before."""
         self._unread.append(frame)

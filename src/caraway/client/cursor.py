@@ -48,8 +48,7 @@ class CursorChannel(Channel):
     def reset(self) -> None:
         self._cache.clear()
 
-    @handles(Init)
-    @handles(Set)
+    @handles(Init, Set)
     def _set(self, message: Init | Set) -> None:
         self.position = (message.position.x, message.position.y)
         self.visible = message.visible

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
 
-from caraway.canvas import raster
-from caraway.canvas.region import Box, clipped
+from caraway.canvas.region import Box
 from caraway.canvas.screen import Change, Screen
-from caraway.canvas.source import Brush, Pattern
 from caraway.canvas.surface import Surface
 from caraway.client.arrival import Arrival, Settling
 from caraway.client.blinking import Blinking
@@ -18,94 +17,111 @@ from caraway.client.channel import Channel, handles
 from caraway.client.connection import Connection
 from caraway.client.deadline import deadline
 from caraway.client.images import ImageDecoder
+from caraway.client.kernels import burst
+from caraway.client.painter import DRAWINGS, Painter
 from caraway.client.screenshot import Screenshot
-from caraway.errors import CarawayError, LinkError, ProtocolError
+from caraway.client.shared_images import PIXMAP_CACHE_PIXELS
+from caraway.client.surfaces import PRIMARY, Surfaces
+from caraway.errors import CarawayError, LinkError
 from caraway.wire.capabilities import Capabilities
 from caraway.wire.constants import ChannelType
+from caraway.wire.framing import Frame
 from caraway.wire.messages.base import Message
 from caraway.wire.messages.display import (
     DisplayCapability,
     ImageCompression,
     Init,
     InvalAllPalettes,
+    InvalAllPixmaps,
+    InvalList,
     InvalPalette,
     Mark,
     MonitorsConfig,
     PreferredCompression,
+    Reset,
     StreamActivateReport,
-    StreamReport,
+    StreamClip,
+    StreamCreate,
+    StreamData,
+    StreamDataSized,
+    StreamDestroy,
+    StreamDestroyAll,
     SurfaceCreate,
     SurfaceDestroy,
     SurfaceFlags,
 )
-from caraway.wire.messages.draw import (
-    CopyBits,
-    Draw,
-    DrawBlackness,
-    DrawBlend,
-    DrawCopy,
-    DrawFill,
-    DrawInvers,
-    DrawOpaque,
-    DrawWhiteness,
-    Rop,
-)
-from caraway.wire.messages.images import MaskFlags, NoBrush, PatternBrush, QMask, SolidBrush
-from caraway.wire.messages.shapes import Rect
+from caraway.wire.messages.draw import Draw
 
 if TYPE_CHECKING:
+    from caraway.client.player import Player
     from caraway.client.session import Session
 
 log = logging.getLogger(__name__)
 
-Clip = Sequence[Rect | Box] | None
+VIDEO = (
+    DisplayCapability.CODEC_VP8,
+    DisplayCapability.CODEC_VP9,
+    DisplayCapability.CODEC_H264,
+    DisplayCapability.CODEC_H265,
+)
+"""What PyAV decodes, where it is installed (the extra `video`)."""
 
-PRIMARY = 0
-"""Id of a display's primary surface."""
+MAX_BURST = 1 << 14
+"""Simple drawings that are carried out in one go, where the server wants no ACKs in between."""
 
-MAX_SURFACES = 10_000
-"""Surfaces of a display: the deployed server's ids stay below (spec/messages.md 2.5)."""
+BURST_PIXELS = 1 << 14
+"""Pixels of the largest picture among them."""
 
-MAX_SURFACE_PIXELS = 1 << 27
-"""Pixels of all surfaces of a display: 512 MiB, twice the video memory of a large guest."""
+PIXMAP = 1
+"""Type of a resource in the pixmap cache."""
 
-NO_FRAMES_DECODED = 0xFFFFFFFF
-"""In a stream report: this client does not decode the stream; the server sends images instead."""
-
-INLINE_PIXELS = 1 << 14
-"""Pixels up to which a scaled or masked drawing is done at once; a larger one in a worker."""
+SHARED_ID = 1
+"""Id of the pixmap cache and of the GLZ dictionary: the same on all display channels, which share both."""
 
 READY_DEADLINE = 30.0
 STABLE_DEADLINE = 60.0
-
-
-def _bands(boxes: list[Box]) -> Iterator[Box]:
-    """The same pixels in pieces of some INLINE_PIXELS."""
-    for box in boxes:
-        rows = max(1, INLINE_PIXELS // box.width)
-        for top in range(box.top, box.bottom, rows):
-            yield box._replace(top=top, bottom=min(top + rows, box.bottom))
 
 
 class DisplayChannel(Channel):
     """One display of the guest. What it shows is in `screen`."""
 
     channel_type = ChannelType.DISPLAY
-    capabilities = Capabilities([DisplayCapability.MONITORS_CONFIG, DisplayCapability.STREAM_REPORT])
+    capabilities = Capabilities(
+        [
+            DisplayCapability.SIZED_STREAM,
+            DisplayCapability.MONITORS_CONFIG,
+            DisplayCapability.COMPOSITE,
+            DisplayCapability.A8_SURFACE,
+            DisplayCapability.STREAM_REPORT,
+            DisplayCapability.LZ4_COMPRESSION,
+            DisplayCapability.MULTI_CODEC,
+            DisplayCapability.CODEC_MJPEG,
+            *(VIDEO if importlib.util.find_spec("av") else ()),
+        ]
+    )
 
     def __init__(self, session: Session, id: int, connection: Connection) -> None:
         super().__init__(session, id, connection)
         self.screen = Screen()
-        self._surfaces: dict[int, Surface] = {}
-        self._surface_pixels = 0
-        self._images = ImageDecoder(self._surface)
+        self._surfaces = Surfaces()
+        self._images = ImageDecoder(id, self._surfaces.find, session.images)
+        self._painter = Painter(self._surfaces, self._images)
+        self._scratch = bytearray(4 * BURST_PIXELS)
+        self._compression: ImageCompression | None = None
+        self._tells_wishes = False
+        """Whether the server of now still has to hear what the client prefers."""
+        self._streaming_surfaces: set[int] = set()
+        """Surfaces on which only one stream will come."""
+        self._plays: Player | None = None
         self._arriving: Arrival | Settling | None = None
 
     def reset(self) -> None:
-        """Forget all surfaces and palettes; the picture stays on the screen until the next host's is complete."""
+        """Forget all that the server made; the picture stays on the screen until the next host's is complete."""
         self._surfaces.clear()
-        self._surface_pixels = 0
+        if self._plays is not None:
+            self._plays.streams.clear()
         self._images.forget_palettes()
+        self._images.shared = self.session.images_after(self._images.shared)
         self.screen.lost()
         if self._arriving is not None:
             self._arriving.stop()
@@ -129,21 +145,38 @@ class DisplayChannel(Channel):
             self._arriving.stop()
 
     def start(self) -> None:
-        """Ask for images that this client decodes: no pixmap cache, no GLZ window, LZ."""
-        self.send(Init(1, 0, 1, 0))
-        self._ask_for_lz()
+        """Announce the sizes of the caches; the server says nothing before."""
+        self.send(Init(SHARED_ID, PIXMAP_CACHE_PIXELS, SHARED_ID, self._images.shared.window_pixels))
+        self._tells_wishes = True
 
     def continue_on(self, connection: Connection, first: Message | None) -> None:
-        """Go on at the target, which has all of the channel's state but this wish."""
+        """Go on at the target, which has all of the channel's state but the client's wishes."""
         super().continue_on(connection, first)
         if self._arriving is None and self.screen.live:
             self._arriving = Settling(self.screen, self._arrived)
-        self._ask_for_lz()
+        self._tells_wishes = True
 
-    def _ask_for_lz(self) -> None:
+    def prefer(self, compression: ImageCompression | str) -> None:
+        """Ask the server to compress images so: "off", "auto_glz", "auto_lz", "quic", "glz", "lz" or "lz4".
+
+        Holds at the targets of migrations too. A server that does not take wishes goes on as it likes.
+        """
+        if isinstance(compression, str):
+            compression = ImageCompression[compression.upper()]
+        self._compression = compression
+        self._tells_wishes = True
+        if self.screen.live:
+            self._tell_wishes()
+
+    def _tell_wishes(self) -> None:
+        """After the first mark or drawing: a wish right behind INIT can crash a server (spec/messages.md 12)."""
+        self._tells_wishes = False
+        if self._compression is not None and self._server_can(DisplayCapability.PREF_COMPRESSION):
+            self.send(PreferredCompression(self._compression))
+
+    def _server_can(self, capability: DisplayCapability) -> bool:
         machine = self.connection.machine
-        if machine is not None and DisplayCapability.PREF_COMPRESSION in machine.server_channel:
-            self.send(PreferredCompression(ImageCompression.LZ))
+        return machine is not None and capability in machine.server_channel
 
     # what is shown
 
@@ -165,6 +198,15 @@ class DisplayChannel(Channel):
         """Wait for the first complete picture. Raises DeadlineError: a guest may have no screen at all."""
         async with deadline(timeout, f"{self.name}: a first picture"):
             while self.screen.surface is None:
+                await self._next_change()
+
+    async def arrived(self, timeout: float = READY_DEADLINE) -> None:
+        """Wait until what is shown is the primary surface of now, not the last good picture from before it.
+
+        Returns at once where there is no such surface. Raises DeadlineError.
+        """
+        async with deadline(timeout, f"{self.name}: the picture of a new mode or host"):
+            while self._arriving is not None and self._surfaces.get(PRIMARY) is not None:
                 await self._next_change()
 
     async def wait_stable(self, quiet: float = 0.5, timeout: float = STABLE_DEADLINE) -> None:
@@ -209,31 +251,14 @@ class DisplayChannel(Channel):
         finally:
             stop()
 
-    # surfaces
-
-    def _surface(self, id: int) -> Surface:
-        try:
-            return self._surfaces[id]
-        except KeyError:
-            raise ProtocolError(f"{self.name}: there is no surface {id}") from None
-
-    def _forget_surface(self, id: int) -> None:
-        surface = self._surfaces.pop(id, None)
-        if surface is not None:
-            self._surface_pixels -= surface.width * surface.height
+    # surfaces and caches
 
     @handles(SurfaceCreate)
     def _surface_create(self, message: SurfaceCreate) -> None:
-        self._forget_surface(message.surface_id)
-        pixels = self._surface_pixels + message.width * message.height
-        if pixels > MAX_SURFACE_PIXELS or len(self._surfaces) >= MAX_SURFACES:
-            raise ProtocolError(
-                f"{self.name}: {len(self._surfaces) + 1} surfaces of {pixels} pixels,"
-                f" limits {MAX_SURFACES} and {MAX_SURFACE_PIXELS}"
-            )
-        surface = Surface(message.width, message.height, message.format)
-        self._surfaces[message.surface_id] = surface
-        self._surface_pixels = pixels
+        surface = self._surfaces.create(message.surface_id, message.width, message.height, message.format)
+        self._streaming_surfaces.discard(message.surface_id)
+        if message.flags & SurfaceFlags.STREAMING_MODE:
+            self._streaming_surfaces.add(message.surface_id)
         if message.surface_id == PRIMARY or message.flags & SurfaceFlags.PRIMARY:
             self._next_picture(surface)
 
@@ -253,9 +278,14 @@ class DisplayChannel(Channel):
 
     @handles(SurfaceDestroy)
     def _surface_destroy(self, message: SurfaceDestroy) -> None:
-        self._forget_surface(message.surface_id)
+        self._surfaces.destroy(message.surface_id)
         if message.surface_id == PRIMARY:
             self._next_picture(None)
+
+    @handles(Reset)
+    def _reset(self, message: Reset) -> None:
+        self._surfaces.clear()
+        self._next_picture(None)
 
     @handles(Mark)
     def _mark(self, message: Mark) -> None:
@@ -263,10 +293,23 @@ class DisplayChannel(Channel):
             self.screen.mark()
         else:
             self._arriving.mark()
+        if self._tells_wishes:
+            self._tell_wishes()
 
     @handles(MonitorsConfig)
     def _monitors_config(self, message: MonitorsConfig) -> None:
         self.screen.set_heads(message.heads)
+
+    @handles(InvalList)
+    def _inval_list(self, message: InvalList) -> None:
+        for resource in message.resources:
+            if resource.type == PIXMAP:
+                self._images.shared.pixmaps.invalidate(resource.id)
+
+    @handles(InvalAllPixmaps)
+    async def _inval_all_pixmaps(self, message: InvalAllPixmaps) -> None:
+        await self.wait_for_channels(message.wait_list)
+        self._images.shared.pixmaps.clear()
 
     @handles(InvalPalette)
     def _inval_palette(self, message: InvalPalette) -> None:
@@ -276,108 +319,91 @@ class DisplayChannel(Channel):
     def _inval_all_palettes(self, message: InvalAllPalettes) -> None:
         self._images.forget_palettes()
 
+    # video
+
+    @property
+    def _player(self) -> Player:
+        """Made when there is a first stream."""
+        if self._plays is None:
+            from caraway.client.player import Player
+
+            self._plays = Player(self.session.main.media_clock, self._surfaces, self._drawn)
+        return self._plays
+
+    @handles(StreamCreate)
+    def _stream_create(self, message: StreamCreate) -> None:
+        self._player.streams.create(message, at_once=message.surface_id in self._streaming_surfaces)
+
+    @handles(StreamData, StreamDataSized)
+    async def _stream_data(self, message: StreamData | StreamDataSized) -> None:
+        await self._player.receive(message)
+        self._report()
+
+    @handles(StreamClip)
+    def _stream_clip(self, message: StreamClip) -> None:
+        self._player.streams.clip(message)
+
+    @handles(StreamDestroy)
+    def _stream_destroy(self, message: StreamDestroy) -> None:
+        self._player.streams.destroy(message)
+
+    @handles(StreamDestroyAll)
+    def _stream_destroy_all(self, message: StreamDestroyAll) -> None:
+        if self._plays is not None:
+            self._plays.streams.clear()
+
     @handles(StreamActivateReport)
     def _stream_activate_report(self, message: StreamActivateReport) -> None:
-        self.send(StreamReport(message.stream_id, message.unique_id, 0, 0, 0, NO_FRAMES_DECODED, 0, 0xFFFFFFFF))
+        self._player.streams.activate_report(message)
+        self._report()
+
+    def _report(self) -> None:
+        for report in self._player.take_reports():
+            if self._server_can(DisplayCapability.STREAM_REPORT):
+                self.send(report)
+
+    async def _wait_for_more(self, connection: Connection) -> None:
+        if self._plays is None:
+            await super()._wait_for_more(connection)
+        else:
+            await self._plays.until_due(lambda: super(DisplayChannel, self)._wait_for_more(connection))
 
     # drawing
 
-    @handles(DrawCopy)
-    @handles(DrawBlend)
-    async def _draw_copy(self, message: DrawCopy | DrawBlend) -> None:
-        surface = self._surface(message.surface_id)
-        if message.src_bitmap is None:
+    def _next_frame(self, connection: Connection) -> Frame | None:
+        """The next message, behind those that could be drawn where they lie."""
+        surface = self.screen.surface
+        if surface is not None and self.screen.live and self._arriving is None and not self._tells_wishes:
+            self._paint_burst(connection, surface)
+        return super()._next_frame(connection)
+
+    def _paint_burst(self, connection: Connection, surface: Surface) -> None:
+        reader = connection.pending
+        if reader is None or surface.pixel_bytes != 4:
             return
-        source = await self._images.decode(message.src_bitmap, surface)
-        mask = await self._mask(message.mask, surface)
+        acks = self.flow.acks.until_due
+        limit = MAX_BURST if acks is None else acks
+        start, count, boxes = burst.paint(
+            *reader.pending(), limit, surface.data, PRIMARY, surface.width, surface.height, self._scratch
+        )
+        if count:
+            reader.skip(start)
+            self.flow.received_serial += count
+            self.flow.acknowledge(count)
+            self._drawn(PRIMARY, [Box(*box) for box in boxes])
+            self._set_processed()
 
-        def draw(clip: Clip) -> list[Box]:
-            return raster.copy(
-                surface, message.box, clip, source, message.src_area, message.rop, message.scale_mode, mask
-            )
+    @handles(*DRAWINGS)
+    async def _draw(self, message: Draw) -> None:
+        self._drawn(message.surface_id, await self._painter.paint(message))
 
-        scaled = (message.box.width, message.box.height) != (message.src_area.width, message.src_area.height)
-        is_quick = source is surface or (message.rop == Rop.OP_PUT and not scaled and mask is None)
-        await self._draw(message, surface, draw, is_quick=is_quick)
-
-    @handles(DrawFill)
-    async def _draw_fill(self, message: DrawFill) -> None:
-        surface = self._surface(message.surface_id)
-        brush = await self._brush(message.brush, surface)
-        mask = await self._mask(message.mask, surface)
-
-        def draw(clip: Clip) -> list[Box]:
-            return raster.fill(surface, message.box, clip, brush, message.rop, mask)
-
-        is_quick = message.rop == Rop.OP_PUT and isinstance(brush, int) and mask is None
-        await self._draw(message, surface, draw, is_quick=is_quick)
-
-    @handles(DrawOpaque)
-    async def _draw_opaque(self, message: DrawOpaque) -> None:
-        surface = self._surface(message.surface_id)
-        if message.src_bitmap is None:
-            return
-        source = await self._images.decode(message.src_bitmap, surface)
-        brush = await self._brush(message.brush, surface)
-        mask = await self._mask(message.mask, surface)
-
-        def draw(clip: Clip) -> list[Box]:
-            area, rop, mode = message.src_area, message.rop, message.scale_mode
-            return raster.opaque(surface, message.box, clip, source, area, brush, rop, mode, mask)
-
-        await self._draw(message, surface, draw, is_quick=source is surface)
-
-    @handles(DrawBlackness)
-    @handles(DrawWhiteness)
-    @handles(DrawInvers)
-    async def _draw_plain(self, message: DrawBlackness | DrawWhiteness | DrawInvers) -> None:
-        operations = {DrawBlackness: raster.blackness, DrawWhiteness: raster.whiteness, DrawInvers: raster.invers}
-        operation = operations[type(message)]
-        surface = self._surface(message.surface_id)
-        mask = await self._mask(message.mask, surface)
-
-        def draw(clip: Clip) -> list[Box]:
-            return operation(surface, message.box, clip, mask)
-
-        await self._draw(message, surface, draw, is_quick=mask is None and not isinstance(message, DrawInvers))
-
-    async def _draw(
-        self, message: Draw, surface: Surface, draw: Callable[[Clip], list[Box]], *, is_quick: bool
-    ) -> None:
-        """Draw at once, or what takes long in a worker, piece by piece, so that it can be given up."""
-        if is_quick or message.box.width * message.box.height <= INLINE_PIXELS:
-            self._drawn(message, draw(message.clip))
-            return
-        drawn: list[Box] = []
-        for band in _bands(clipped(message.box, surface.bounds, message.clip)):
-            drawn += await asyncio.to_thread(draw, [band])
-        self._drawn(message, drawn)
-
-    @handles(CopyBits)
-    def _copy_bits(self, message: CopyBits) -> None:
-        surface = self._surface(message.surface_id)
-        self._drawn(message, raster.copy_bits(surface, message.box, message.clip, message.src_pos))
-
-    def _drawn(self, message: Draw, boxes: list[Box]) -> None:
-        if message.surface_id != PRIMARY:
+    def _drawn(self, surface_id: int, boxes: Sequence[Box]) -> None:
+        if self._tells_wishes:
+            self._tell_wishes()
+        if surface_id != PRIMARY:
             return
         if self._arriving is not None:
             self._arriving.drawn(boxes)
         else:
             self.screen.damage(boxes)
             self.seems_alive()
-
-    async def _brush(self, brush: NoBrush | SolidBrush | PatternBrush, surface: Surface) -> Brush:
-        match brush:
-            case SolidBrush(color=color):
-                return color
-            case PatternBrush(pattern=pattern, pos=pos):
-                return Pattern(await self._images.decode(pattern, surface), pos)
-            case _:
-                return None
-
-    async def _mask(self, mask: QMask, surface: Surface) -> raster.Mask | None:
-        if mask.bitmap is None:
-            return None
-        decoded = await self._images.decode(mask.bitmap, surface)
-        return raster.Mask(decoded, mask.pos, bool(mask.flags & MaskFlags.INVERS))

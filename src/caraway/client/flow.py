@@ -14,6 +14,7 @@ from caraway.errors import LinkError
 from caraway.wire.acks import ReceiveWindow
 from caraway.wire.framing import FULL_HEADER, Frame
 from caraway.wire.messages.base import Message
+from caraway.wire.messages.common import Ack
 
 MAX_QUEUED = 8 << 20
 """Bytes that may wait for a peer that does not read. Whoever sends much waits for `drained` long before."""
@@ -37,6 +38,11 @@ class ChannelFlow:
     def received(self, frame: Frame) -> None:
         """Count a message in; the serial of a full header counts as given."""
         self.received_serial = frame.serial or self.received_serial + 1
+
+    def acknowledge(self, count: int = 1) -> None:
+        """So many more messages are processed, at most `acks.until_due`: send an ACK if it is due."""
+        if self.acks.received(count):
+            self.answer(Ack())
 
     def send(self, message: Message) -> None:
         """Queue a message. Raises LinkError if the peer has long stopped reading."""

@@ -1,65 +1,92 @@
-"""From image descriptors to pixels: a display channel's decoder with its palette cache (spec/lz.md 1, 9)."""
+"""From image descriptors to pixels: one display channel's decoder with its palette cache (spec/lz.md 1, 9)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from caraway.canvas.surface import MAX_PIXELS, Surface
-from caraway.codecs import bitmap, lz
+from caraway.client.shared_images import SharedImages
+from caraway.codecs import bitmap
 from caraway.codecs.bitmap import Bitmap
 from caraway.errors import CodecError, ProtocolError
-from caraway.wire.fields import Buffer
 from caraway.wire.messages.images import (
     BitmapFlags,
     BitmapImage,
+    FromCache,
+    FromCacheLossless,
+    GlzImage,
     Image,
     ImageFlags,
+    JpegAlphaImage,
+    JpegImage,
+    Lz4Image,
     LzImage,
     LzPaletteImage,
     Palette,
+    QuicImage,
     SurfaceImage,
+    ZlibGlzImage,
 )
 
-PALETTE_CACHE_SIZE = 128
-"""Palettes that a server keeps at its client at once."""
+MAX_PALETTES = 129
+"""Palettes that a server keeps at its client: 128, and the one that drives another out, which it says afterwards."""
 
-INLINE_PIXELS = 1 << 17
-INLINE_BYTES = 8 << 10
-"""Pixels and payload up to which an image is decoded at once, in 2 ms at most. A full redraw comes in many pieces of
-that size; for each of them the way to a worker and back takes longer. A larger one is decoded there, so that the loop
-goes on."""
+INLINE_PIXELS = 1 << 20
+"""Pixels up to which an image is decoded at once: some milliseconds of the slowest codec, less than a channel's turn. A
+larger one is decoded in a worker, so that the loop goes on."""
+
+_CACHED = ImageFlags.CACHE_ME | ImageFlags.CACHE_REPLACE_ME
 
 
 class ImageDecoder:
     """Decodes the images of one display channel.
 
-    surface: finds the surface of an id; raises ProtocolError if there is none.
+    channel: the channel's id. surface: finds the surface of an id; raises ProtocolError if there is none.
+    shared: what the channel shares with the session's other displays.
     """
 
-    def __init__(self, surface: Callable[[int], Surface]) -> None:
+    def __init__(self, channel: int, surface: Callable[[int], Surface], shared: SharedImages) -> None:
+        self.shared = shared
+        self._channel = channel
         self._surface = surface
         self._palettes: dict[int, list[int]] = {}
 
-    async def decode(self, image: Image, target: Surface) -> Bitmap | Surface:
-        """The picture of an image that is drawn on `target`. Raises CodecError or ProtocolError."""
+    async def decode(self, image: Image, target: Surface, *, is_mask: bool = False) -> Bitmap | Surface:
+        """The picture of an image that is drawn on `target`. Raises CodecError or ProtocolError.
+
+        is_mask: bits stay bits, whatever palette comes with them.
+        """
         payload = image.payload
         match payload:
             case SurfaceImage(surface_id=surface_id):
                 return self._surface(surface_id)
-            case BitmapImage():
-                decoded = self._raw(payload, target)
-            case LzImage():
-                decoded = await self._lz(image, payload.data, None, target)
-            case LzPaletteImage():
-                decoded = await self._lz(image, payload.data, self._palette(payload), target)
-            case _:
-                raise CodecError(f"image of type {type(payload).__name__}, which this client did not ask for")
-        if (decoded.width, decoded.height) != (image.width, image.height):
-            raise CodecError(
-                f"image of {image.width}x{image.height} pixels holds {decoded.width}x{decoded.height} pixels"
+            case FromCache() | FromCacheLossless():
+                lossless = isinstance(payload, FromCacheLossless)
+                decoded = await self.shared.cached(image.id, lossless=lossless)
+                self._check_size(image, decoded)
+                return decoded
+        if image.width * image.height > MAX_PIXELS:
+            raise CodecError(f"image of {image.width}x{image.height} pixels, limit {MAX_PIXELS} in all")
+        is_small = image.width * image.height <= INLINE_PIXELS
+        if isinstance(payload, GlzImage):
+            decoded = await self.shared.decode_glz(payload.data, self._channel, is_small=is_small)
+        elif isinstance(payload, ZlibGlzImage):
+            decoded = await self.shared.decode_glz(_inflated(payload), self._channel, is_small=is_small)
+        else:
+            decode = self._decoder(image, target, is_mask)
+            decoded = decode() if is_small else await asyncio.to_thread(decode)
+        self._check_size(image, decoded)
+        if image.flags & ImageFlags.HIGH_BITS_SET:
+            decoded = bitmap.with_high_bits(decoded)
+        if image.flags & _CACHED:
+            self.shared.keep(
+                image.id,
+                decoded,
+                lossy=isinstance(payload, (JpegImage, JpegAlphaImage)),
+                replace=bool(image.flags & ImageFlags.CACHE_REPLACE_ME),
             )
-        return bitmap.with_high_bits(decoded) if image.flags & ImageFlags.HIGH_BITS_SET else decoded
+        return decoded
 
     def forget_palette(self, unique: int) -> None:
         """INVAL_PALETTE."""
@@ -69,28 +96,57 @@ class ImageDecoder:
         """INVAL_ALL_PALETTES."""
         self._palettes.clear()
 
-    def _raw(self, payload: BitmapImage, target: Surface) -> Bitmap:
-        return bitmap.decode(
-            payload.format,
-            payload.width,
-            payload.height,
-            payload.stride,
-            payload.data,
-            top_down=bool(payload.flags & BitmapFlags.TOP_DOWN),
-            palette=self._palette(payload),
-            palette_format=target.pixel_format,
-        )
+    def _check_size(self, image: Image, decoded: Bitmap) -> None:
+        if (decoded.width, decoded.height) != (image.width, image.height):
+            raise CodecError(
+                f"image of {image.width}x{image.height} pixels holds {decoded.width}x{decoded.height} pixels"
+            )
 
-    async def _lz(self, image: Image, data: Buffer, palette: Sequence[int] | None, target: Surface) -> Bitmap:
-        if image.width * image.height > MAX_PIXELS:
-            raise CodecError(f"image of {image.width}x{image.height} pixels, limit {MAX_PIXELS} in all")
+    def _decoder(self, image: Image, target: Surface, is_mask: bool) -> Callable[[], Bitmap]:
+        """What decodes an image that needs no other one; a codec is imported with its first image."""
+        payload, size = image.payload, image.width * image.height
+        match payload:
+            case BitmapImage():
+                palette = None if is_mask else self._palette(payload)
+                return lambda: bitmap.decode(
+                    payload.format,
+                    payload.width,
+                    payload.height,
+                    payload.stride,
+                    payload.data,
+                    top_down=bool(payload.flags & BitmapFlags.TOP_DOWN),
+                    palette=palette,
+                    palette_format=target.pixel_format,
+                )
+            case LzImage():
+                from caraway.codecs import lz
 
-        def decode() -> Bitmap:
-            return lz.decode(data, palette, palette_format=target.pixel_format, max_pixels=image.width * image.height)
+                return lambda: lz.decode(payload.data, max_pixels=size)
+            case LzPaletteImage():
+                from caraway.codecs import lz
 
-        if len(data) <= INLINE_BYTES and image.width * image.height <= INLINE_PIXELS:
-            return decode()
-        return await asyncio.to_thread(decode)
+                palette = self._palette(payload)
+                return lambda: lz.decode(payload.data, palette, palette_format=target.pixel_format, max_pixels=size)
+            case QuicImage():
+                from caraway.codecs import quic
+
+                return lambda: quic.decode(payload.data, max_pixels=size)
+            case JpegImage():
+                from caraway.codecs import jpeg
+
+                return lambda: jpeg.decode(payload.data, max_pixels=size)
+            case JpegAlphaImage():
+                from caraway.codecs import jpeg
+
+                return lambda: jpeg.decode_alpha(
+                    payload.data, payload.jpeg_size, top_down=bool(payload.flags & 1), max_pixels=size
+                )
+            case Lz4Image():
+                from caraway.codecs import lz4
+
+                return lambda: lz4.decode(payload.data, image.width, image.height, max_pixels=size)
+            case _:
+                raise CodecError(f"image of unknown type {type(payload).__name__}")
 
     def _palette(self, payload: BitmapImage | LzPaletteImage) -> list[int] | None:
         if payload.palette_id is not None:
@@ -102,7 +158,13 @@ class ImageDecoder:
         if palette is None:
             return None
         if payload.flags & BitmapFlags.PAL_CACHE_ME and palette.unique:
-            if len(self._palettes) >= PALETTE_CACHE_SIZE and palette.unique not in self._palettes:
-                raise ProtocolError(f"more than {PALETTE_CACHE_SIZE} cached palettes")
             self._palettes[palette.unique] = palette.entries
+            if len(self._palettes) > MAX_PALETTES:
+                raise ProtocolError(f"more than {MAX_PALETTES} cached palettes")
         return palette.entries
+
+
+def _inflated(payload: ZlibGlzImage) -> bytes:
+    from caraway.codecs import glz
+
+    return glz.inflate(payload.data, payload.glz_size)

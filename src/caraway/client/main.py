@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from caraway.client.channel import Channel, handles
 from caraway.client.connection import Connection
+from caraway.client.media_clock import MediaClock
 from caraway.errors import ProtocolError
 from caraway.wire.capabilities import Capabilities, MainCapability
 from caraway.wire.constants import ChannelType
@@ -53,6 +53,8 @@ class MainChannel(Channel):
     def __init__(self, session: Session, id: int, connection: Connection) -> None:
         super().__init__(session, id, connection)
         self.session_id = 0
+        self.ram_hint = 0
+        """Bytes of the guest's video memory."""
         self.vm_name = ""
         self._vm_uuid = b""
         self.mouse_mode = MouseModes.SERVER
@@ -65,7 +67,8 @@ class MainChannel(Channel):
         """Channels that the server has, in its order."""
         self.attaches = True
         """Whether the next INIT is answered ATTACH_CHANNELS; the target of a migration wants none."""
-        self._media_clock_offset = 0
+        self.media_clock = MediaClock()
+        """When video frames are to be shown."""
 
     @property
     def silence_limit(self) -> float | None:
@@ -87,11 +90,12 @@ class MainChannel(Channel):
     @property
     def multi_media_time(self) -> int:
         """The server's media clock now, milliseconds modulo 2**32."""
-        return (int(time.monotonic() * 1000) + self._media_clock_offset) & 0xFFFFFFFF
+        return self.media_clock.now(asyncio.get_running_loop().time())
 
     @handles(Init)
     def _init(self, message: Init) -> None:
         self.session_id = message.session_id
+        self.ram_hint = message.ram_hint
         self.agent_connected = message.agent_connected
         self._set_multi_media_time(message.multi_media_time)
         self.initialised.set()
@@ -134,8 +138,7 @@ class MainChannel(Channel):
         if supported & wanted and current != wanted:
             self.send(MouseModeRequest(wanted))
 
-    @handles(AgentConnected)
-    @handles(AgentConnectedTokens)
+    @handles(AgentConnected, AgentConnectedTokens)
     def _agent_connected(self, message: AgentConnected | AgentConnectedTokens) -> None:
         self.agent_connected = True
 
@@ -149,12 +152,8 @@ class MainChannel(Channel):
         self.seems_alive()
 
     def _set_multi_media_time(self, now: int) -> None:
-        self._media_clock_offset = now - int(time.monotonic() * 1000)
+        self.media_clock.set(now, asyncio.get_running_loop().time())
 
-    @handles(MigrateBegin)
-    @handles(MigrateBeginSeamless)
-    @handles(MigrateCancel)
-    @handles(MigrateEnd)
-    @handles(MigrateSwitchHost)
+    @handles(MigrateBegin, MigrateBeginSeamless, MigrateCancel, MigrateEnd, MigrateSwitchHost)
     def _follow(self, message: Message) -> None:
         self.session.follower.received(self, message)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from caraway.client.display import DisplayChannel
     from caraway.client.follower import Follower
     from caraway.client.inputs import InputsChannel
+    from caraway.client.shared_images import SharedImages
     from caraway.migration.reports import Report
     from caraway.wire.messages.main import Init
 
@@ -88,6 +89,7 @@ class Session:
         self._credentials = credentials
         self._initialised = False
         self._follower: Follower | None = None
+        self._images: SharedImages | None = None
         self._wanted = channels
         self._started = False
         self._closing = False
@@ -164,6 +166,24 @@ class Session:
         self._initialised = True
         if self._follower is not None:
             self._follower.initialised(message)
+
+    @property
+    def images(self) -> SharedImages:
+        """What the display channels share; made with the first of them."""
+        if self._images is None:
+            from caraway.client.shared_images import SharedImages
+
+            self._images = SharedImages(self._count_displays, self.main.ram_hint)
+        return self._images
+
+    def images_after(self, old: SharedImages) -> SharedImages:
+        """What they share with the next server: the first display that begins anew leaves the old images behind."""
+        if self._images is old:
+            self._images = None
+        return self.images
+
+    def _count_displays(self) -> int:
+        return sum(type is ChannelType.DISPLAY for type, _ in self.living())
 
     def input_channels(self) -> list[InputsChannel]:
         """The channels whose keys wait while the VM moves."""

@@ -74,11 +74,6 @@ class ImagePendingError(CarawayError):
         self.channel = channel
 
 
-def window_pixels(ram_hint: int) -> int:
-    """The window that deployed clients ask for, in pixels. ram_hint: from the server's INIT, in bytes."""
-    return max(12 << 20, min(64 << 20, ram_hint // 2)) // 4
-
-
 class _Header(NamedTuple):
     coding: _Coding
     top_down: bool

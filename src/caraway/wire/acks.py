@@ -18,11 +18,16 @@ class ReceiveWindow:
         self.window = window
         self._received = 0
 
-    def received(self) -> bool:
-        """One more message came. True if an ACK is due now."""
+    @property
+    def until_due(self) -> int | None:
+        """How many more messages make an ACK due; None if none is ever due."""
+        return self.window - self._received if self.window else None
+
+    def received(self, count: int = 1) -> bool:
+        """So many more messages came, at most `until_due`. True if an ACK is due now."""
         if not self.window:
             return False
-        self._received += 1
+        self._received += count
         if self._received < self.window:
             return False
         self._received = 0

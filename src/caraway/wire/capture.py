@@ -127,6 +127,16 @@ class Capture:
     connections: list[CapturedConnection] = field(default_factory=list)
     """Those whose link message is there, in the order of opening."""
 
+    def payload(self, sender: Sender) -> Iterator[tuple[CapturedConnection, bytes]]:
+        """What one side sent behind the link stages, in the order of reception. Raises ProtocolError."""
+        found = {c.number: c for c in self.connections if c.result == LinkErrorCode.OK}
+        skip = {number: connection._starts[sender] for number, connection in found.items()}
+        for number, by, _, data in _records(self.path):
+            if by is sender and number in found:
+                skipped, skip[number] = skip[number], max(0, skip[number] - len(data))
+                if len(data) > skipped:
+                    yield found[number], data[skipped:]
+
     def frames(self, only: CapturedConnection | None = None) -> Iterator[CapturedMessage]:
         """The messages of all connections in the order of their last bytes. Raises ProtocolError."""
         found = {c.number: c for c in self.connections if c.result == LinkErrorCode.OK and only in (None, c)}

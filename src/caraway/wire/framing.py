@@ -127,6 +127,17 @@ class FrameReader:
         self._start = start + size
         return Frame(kind, bytes(self._view[start : start + size]), serial, sub_list)
 
+    def pending(self) -> tuple[bytearray, int, int]:
+        """The bytes that wait, for whoever reads them there: a buffer, where they begin and end. Then say `skip`.
+
+        They begin with a header, unless a large body is under way: then there are none.
+        """
+        return (self._buffer, 0, 0) if self._large is not None else (self._buffer, self._start, self._end)
+
+    def skip(self, start: int) -> None:
+        """Whole messages have been read in `pending`: the next one begins there."""
+        self._start = start
+
     def __iter__(self) -> Iterator[Frame]:
         """The messages that are complete."""
         while (frame := self.next_frame()) is not None:

@@ -65,6 +65,7 @@ cdef uint32_t _factor(int kind, uint32_t own, uint32_t other) noexcept nogil
 cdef uint32_t _factors(int kind, uint32_t own, uint32_t other) noexcept nogil
 cdef void _over(uint32_t *d, const uint8_t *source, const uint8_t *mask, int kind, Py_ssize_t count) noexcept nogil
 cdef void _operate(uint32_t *d, const uint8_t *source, const uint8_t *mask, int kind, int source_factor, int destination_factor, Py_ssize_t count) noexcept nogil
+cdef void _multiply(uint32_t *d, const uint8_t *source, const uint8_t *mask, int kind, Py_ssize_t count) noexcept nogil
 cdef double _blended(int mode, double d, double da, double s, double sa) noexcept nogil
 cdef void _blend(uint32_t *d, const uint8_t *source, const uint8_t *mask, int kind, int mode, Py_ssize_t count) noexcept nogil
 cdef double _luminosity(const double *color) noexcept nogil

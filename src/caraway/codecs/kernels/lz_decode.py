@@ -283,6 +283,15 @@ def _look_up(
                 store16(to + 2 * x, words[0])
 
 
+def read_colours(tokens, size, out, units):
+    """Decode `units` colours to 4 bytes each, x = 0; the bytes that their tokens take, or -1 if they are damaged."""
+    stream: Stream
+    stream.at, stream.end = tokens, tokens + size
+    if _colours(cython.address(stream), out, units) != DONE:
+        return -1
+    return stream.at - tokens
+
+
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)

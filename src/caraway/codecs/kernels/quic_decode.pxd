@@ -41,3 +41,14 @@ cdef struct Plane:
     uint32_t high_bit
     int channels
     int low
+
+cdef enum:
+    _HEADER = 20
+    _ROOM = 1024  # bytes behind the input: 65 literal pixels of 3 code words, a run and 8 bytes looked at
+    _FEW_PIXELS = 4096  # are decoded in less time than the GIL takes to change hands
+    _BESIDE = 32  # bytes beside a row that `fill` may write
+    _ONES = 24  # of a run are taken at once
+
+    _GRAY = 1
+    _RGB16 = 2
+    _RGBA = 5

@@ -6,7 +6,6 @@ looked for only after a run and between two updates of the model, which are at m
 """
 
 import cython
-from cython.cimports.caraway.codecs.kernels.quic_decode import Bits, Plane
 from cython.cimports.caraway.codecs.kernels.quic_tables import (
     QUIC_HIGH_CODES_5,
     QUIC_HIGH_CODES_8,
@@ -37,16 +36,6 @@ from cython.cimports.cpython.bytes import PyBytes_AsString, PyBytes_FromStringAn
 from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free, malloc
 from cython.cimports.libc.string import memcpy, memset
-
-_HEADER = cython.declare(cython.int, 20)
-_ROOM = cython.declare(cython.int, 1024)  # 65 literal pixels of 3 code words, a run and 8 bytes looked at
-_FEW_PIXELS = cython.declare(cython.int, 4096)  # are decoded in less time than the GIL takes to change hands
-_BESIDE = cython.declare(cython.int, 32)  # bytes beside a row that `fill` may write
-_ONES = cython.declare(uint64_t, 24)  # of a run are taken at once
-
-_GRAY = cython.declare(cython.int, 1)
-_RGB16 = cython.declare(cython.int, 2)
-_RGBA = cython.declare(cython.int, 5)
 
 
 @cython.cfunc

@@ -1,0 +1,7 @@
+"""Compiled inner loops of the client: see `caraway.codecs.kernels`, whose choice of a build holds here too."""
+
+import os
+
+from caraway.codecs.kernels import LEVEL
+
+__path__ = [os.path.join(__path__[0], LEVEL)]
