@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,32 +75,56 @@ async def restore(vm: Qemu, path: Path) -> None:
     await vm.wait_event("MIGRATION", status="completed")
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def small_machines(
-    small_guest: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[dict[tuple[str, str], Qemu]]:
-    """Small guests by graphics card and what is special about the server, all up.
-
-    Booting takes six seconds of a core, so each card's guest boots once and the others go on from its state.
+class SmallGuests:
+    """Small guests, all up. Booting takes six seconds of a core, so each card's guest boots once; others go on from
+    its state.
     """
-    folder = tmp_path_factory.mktemp("states")
+
+    def __init__(self, guest: Path, states: Path) -> None:
+        self.guest = guest
+        self.states = states
+        self.machines: dict[tuple[str, str], Qemu] = {}
+
+    @asynccontextmanager
+    async def another(self, vga: str, **spice: Any) -> AsyncIterator[Qemu]:
+        """One more, with options of its SPICE server."""
+        async with small_machine(self.guest, vga, "-incoming", "defer", **spice) as vm:
+            await restore(vm, self.states / vga)
+            yield vm
+
+    @asynccontextmanager
+    async def awaiting(self, **spice: Any) -> AsyncIterator[Qemu]:
+        """A QEMU with qxl that such a guest can move to."""
+        async with small_machine(self.guest, "qxl", "-incoming", "defer", **spice) as vm:
+            yield vm
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def small_guests(small_guest: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SmallGuests]:
+    """One guest for each graphics card runs, with the server's own settings; more can be had from their states."""
+    guests = SmallGuests(small_guest, tmp_path_factory.mktemp("states"))
+    async with AsyncExitStack() as stack:
+        for vga in "std", "qxl":
+            guests.machines[vga, "default"] = await stack.enter_async_context(small_machine(small_guest, vga))
+        await asyncio.gather(*(vm.wait_for("@ready", BOOT_DEADLINE) for vm in guests.machines.values()))
+        for vga in "std", "qxl":
+            await save(guests.machines[vga, "default"], guests.states / vga)
+        yield guests
+    shutil.rmtree(guests.states)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def small_machines(small_guests: SmallGuests) -> AsyncIterator[dict[tuple[str, str], Qemu]]:
+    """Small guests by graphics card and what is special about the server."""
     special: dict[tuple[str, str], dict[str, Any]] = {
         ("std", "off"): {"image-compression": "off"},
         ("qxl", "off"): {"image-compression": "off"},
         ("qxl", "streaming"): {"streaming-video": "all"},
     }
     async with AsyncExitStack() as stack:
-        machines = {}
-        for vga in "std", "qxl":
-            machines[vga, "default"] = await stack.enter_async_context(small_machine(small_guest, vga))
-        await asyncio.gather(*(vm.wait_for("@ready", BOOT_DEADLINE) for vm in machines.values()))
-        for vga in "std", "qxl":
-            await save(machines[vga, "default"], folder / vga)
+        machines = dict(small_guests.machines)
         for (vga, name), spice in special.items():
-            vm = await stack.enter_async_context(small_machine(small_guest, vga, "-incoming", "defer", **spice))
-            await restore(vm, folder / vga)
-            machines[vga, name] = vm
-        shutil.rmtree(folder)
+            machines[vga, name] = await stack.enter_async_context(small_guests.another(vga, **spice))
         yield machines
 
 
