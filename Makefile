@@ -6,9 +6,10 @@ export PYTHON ?= python3
 BIN := .venv/bin
 T ?=
 OUT ?= out
+COUNT ?= 1000000
 BENCHMARKS = $(sort $(wildcard benchmarks/[a-z]*.py))
 
-.PHONY: help build demo test lint types docs bench clean
+.PHONY: help build demo test fuzz lint types docs bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1#\2/p' Makefile | column -t -s '#' 2>/dev/null || \
@@ -50,6 +51,11 @@ lint: build ## Style, format and the contract of the layers
 types: build ## mypy --strict
 	@$(BIN)/mypy
 	@$(BIN)/mypy examples
+
+fuzz: build ## Damaged payloads into every kernel, with sanitizers: COUNT for each
+	@CARAWAY_SANITIZE=1 $(BIN)/python setup.py --quiet build_ext --inplace
+	@$(BIN)/python tests/fuzz/run.py --count $(COUNT) --level v3_asan
+	@$(BIN)/python tests/fuzz/run.py --count $(COUNT) --level baseline_asan
 
 docs: .venv/.docs ## Build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
