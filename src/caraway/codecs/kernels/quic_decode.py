@@ -158,7 +158,7 @@ def run_length(bits: cython.pointer(Bits), state: cython.pointer(State), most: i
         mel = min(cython.cast(uint64_t, 31), mel + _ONES)
         left = peek(bits.words, bits.at)
         ones = leading_zeros64(~left)
-    ones = min(ones, _ONES)
+    ones = min(ones, cython.cast(uint64_t, _ONES))
     length += QUIC_RUN_TOTAL[mel + ones] - QUIC_RUN_TOTAL[mel]
     mel = min(cython.cast(uint64_t, 31), mel + ones)
     width = QUIC_RUN_BITS[mel]
