@@ -35,8 +35,8 @@ def main() -> None:
     if options.child:
         fuzz(options.kernels[0], options.count, options.seed)
         return
-    sys.path[:0] = [str(HERE), str(HERE.parent)]
-    from targets import KERNELS
+    sys.path.insert(0, str(HERE.parent))
+    from fuzz.targets import KERNELS
 
     failed = [name for name in options.kernels or KERNELS if not run(name, options.count, options.level, options.seed)]
     sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
@@ -74,11 +74,10 @@ def run(name: str, count: int, level: str, seed: int) -> bool:
 
 def fuzz(name: str, count: int, seed: int) -> None:
     """In a child: the payload of now lies in a file that outlives a crash."""
-    sys.path[:0] = [str(HERE), str(HERE.parent)]
-    from mutate import mutations
-    from targets import KERNELS
-
+    sys.path.insert(0, str(HERE.parent))
     from caraway.errors import ProtocolError
+    from fuzz.mutate import mutations
+    from fuzz.targets import KERNELS
 
     kernel = KERNELS[name]()
     FOUND.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -25,10 +26,30 @@ class Kernel(NamedTuple):
     target: Target
 
 
-def _payloads(*codecs: str, largest: int = 1 << 13) -> list[Payload]:
+def _vectors(*codecs: str, largest: int) -> Iterator[tuple[dict[str, Any], Payload]]:
     index: list[dict[str, Any]] = json.loads((ROOT / "index.json").read_text())["vectors"]
-    found = ((ROOT / entry["enc"]).read_bytes() for entry in index if entry["codec"] in codecs and "enc" in entry)
-    return [payload for payload in found if len(payload) <= largest]
+    for entry in index:
+        if entry["codec"] in codecs and "enc" in entry:
+            payload = (ROOT / entry["enc"]).read_bytes()
+            if len(payload) <= largest:
+                yield entry, payload
+
+
+def _payloads(*codecs: str, largest: int = 1 << 13) -> list[Payload]:
+    return [payload for _, payload in _vectors(*codecs, largest=largest)]
+
+
+def _sized(*codecs: str, largest: int = 1 << 13) -> list[Payload]:
+    """Payloads that do not tell their size, behind it: width, height, stride, u16 each."""
+    return [
+        b"".join(min(entry[side], 0xFFFF).to_bytes(2, "little") for side in ("width", "height", "stride")) + payload
+        for entry, payload in _vectors(*codecs, largest=largest)
+    ]
+
+
+def _split(payload: Payload) -> tuple[int, int, int, Payload]:
+    width, height, stride = (int.from_bytes(payload[at : at + 2], "little") for at in (0, 2, 4))
+    return width, height, stride, payload[6:]
 
 
 def _lz() -> Kernel:
@@ -74,23 +95,26 @@ def _lz4() -> Kernel:
     from caraway.codecs import lz4
 
     def decode(payload: Payload) -> None:
-        lz4.decode(payload, len(payload) % 64 + 1, 16, max_pixels=MAX_PIXELS)
+        width, height, _, data = _split(payload)
+        lz4.decode(data, width, height, max_pixels=MAX_PIXELS)
 
-    return Kernel(_payloads("lz4"), decode)
+    return Kernel(_sized("lz4"), decode)
 
 
 def _raw() -> Kernel:
     from caraway.codecs import bitmap
+    from caraway.errors import CodecError
 
     palette = [number * 0x010203 for number in range(100)]
 
     def decode(payload: Payload) -> None:
-        if len(payload) < 4:
-            return
-        number, width, height, stride = payload[0] % 11, payload[1], payload[2] % 32, payload[3] * 4
-        bitmap.decode(number, width, height, stride, payload[4:], top_down=bool(payload[0] & 128), palette=palette)
+        width, height, stride, data = _split(payload)
+        for number in range(12):
+            with contextlib.suppress(CodecError):
+                rows = {"top_down": bool(height & 1), "max_pixels": MAX_PIXELS}
+                bitmap.decode(number, width, height, stride, data, palette=palette, **rows)
 
-    return Kernel(_payloads("bitmap"), decode)
+    return Kernel(_sized("bitmap"), decode)
 
 
 def _glz() -> Kernel:
@@ -164,7 +188,10 @@ def _simple_drawings() -> Iterator[Payload]:
 
 def _canvas() -> Kernel:
     """Display messages through the painter."""
+    from caraway.client import images, surfaces
     from support.drawings import Drawings
+
+    surfaces.MAX_SURFACE_PIXELS = images.MAX_PIXELS = 1 << 17
 
     def draw(payload: Payload) -> None:
         Drawings().run(payload)

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from targets import KERNELS, ROOT
+
+from fuzz.targets import KERNELS, ROOT
 
 PROJECT = Path(__file__).resolve().parents[2]
 COUNT = 3000

@@ -11,7 +11,7 @@ from caraway.client.shared_images import SharedImages
 from caraway.client.surfaces import Surfaces
 from caraway.wire.constants import ChannelType, Sender
 from caraway.wire.messages import display, draw
-from caraway.wire.messages.base import messages
+from caraway.wire.messages.base import messages, unpack
 
 
 def done(work: Coroutine[Any, Any, Any]) -> Any:
@@ -38,7 +38,7 @@ class Drawings:
             number, size = struct.unpack_from("<HI", stream, at)
             at += 6 + size
             if number in known and at <= len(stream):
-                self.handle(known[number].unpack(stream[at - size : at]))
+                self.handle(unpack(known[number], stream[at - size : at], "display 0"))
 
     def handle(self, message: Any) -> Sequence[Box]:
         """Process one message; gives the damage of a drawing."""

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from caraway.canvas import blend, raster
-from caraway.canvas.region import Box
+from caraway.canvas.region import Box, intersect
 from caraway.canvas.source import Brush, Pattern
 from caraway.canvas.surface import Surface
 from caraway.client.images import ImageDecoder
@@ -37,7 +37,9 @@ from caraway.wire.messages.draw import (
 from caraway.wire.messages.images import Image, MaskFlags, NoBrush, PatternBrush, QMask, SolidBrush
 
 INLINE_PIXELS = 1 << 20
-"""Pixels up to which a drawing is done at once, in some milliseconds at most; a larger one in a worker."""
+INLINE_PIXELS_IF_SLOW = 1 << 17
+"""Pixels up to which a drawing is done at once, in some milliseconds at most; a larger one in a worker. Slow is what
+scales or looks at alpha: 10 to 70 ns a pixel, others take 1."""
 
 Drawing = Callable[[], list[Box]]
 
@@ -59,8 +61,11 @@ class Painter:
         draw = await prepare(self, message, surface)
         if draw is None:
             return ()
-        box = message.box
-        if (box.right - box.left) * (box.bottom - box.top) <= INLINE_PIXELS:
+        box = intersect(message.box, surface.bounds)
+        if box is None:
+            return ()
+        limit = INLINE_PIXELS_IF_SLOW if _is_slow(message) else INLINE_PIXELS
+        if box.width * box.height <= limit:
             return draw()
         return await asyncio.to_thread(draw)
 
@@ -197,6 +202,13 @@ class Painter:
             return None
         decoded = await self._images.decode(mask.bitmap, surface, is_mask=True)
         return raster.Mask(decoded, mask.pos, bool(mask.flags & MaskFlags.INVERS))
+
+
+def _is_slow(message: Draw) -> bool:
+    if isinstance(message, (DrawComposite, DrawAlphaBlend, DrawText, DrawStroke)):
+        return True
+    area = getattr(message, "src_area", None)
+    return area is not None and not raster.is_same_size(message.box, area)
 
 
 _OPERATIONS: dict[type[Draw], Callable[[Painter, Any, Surface], Awaitable[Drawing | None]]] = {
