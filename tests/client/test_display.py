@@ -16,7 +16,9 @@ import caraway
 from caraway.client import Screenshot, Session
 from caraway.client.display import DisplayChannel
 from caraway.client.images import MAX_PALETTES
+from caraway.client.player import Player
 from caraway.client.shared_images import SharedImages, window_pixels
+from caraway.client.streams import Frame
 from caraway.codecs import glz, jpeg, lz
 from caraway.codecs.bitmap import Bitmap, PixelFormat
 from caraway.errors import CodecError, DeadlineError, LinkError, ProtocolError
@@ -509,6 +511,28 @@ async def test_frame_waits_for_its_time() -> None:
         assert color(await anext(changes)) == (0, 15, 0)
         assert view.session.main.multi_media_time >= now + 200
         await changes.aclose()
+
+
+async def test_message_that_comes_while_a_frame_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is taken though nothing comes behind it."""
+    show = Player._show_one
+    async with viewed() as view:
+        await view.show(create(16, 16), Mark(), stream(), frame(RED))
+
+        async def show_late(player: Player, next: Frame) -> None:
+            view.server.send(Ping(7, 0, b""))
+            _, start, end = view.display.connection.pending.pending()
+            while start == end:
+                await asyncio.sleep(0)
+                _, start, end = view.display.connection.pending.pending()
+            await show(player, next)
+
+        view.server.send(frame(GREEN, view.session.main.multi_media_time + 50))
+        await view.settled()
+        monkeypatch.setattr(Player, "_show_one", show_late)
+        async with asyncio.timeout(10):
+            assert (await view.server.expect(Pong)).ping_id == 7
+        assert color(view.display.screenshot()) == (0, 15, 0)
 
 
 async def test_frames_that_wait_are_void_once_their_stream_is() -> None:

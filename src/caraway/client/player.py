@@ -40,17 +40,15 @@ class Player:
         await self._show(self.streams.receive(message, self._now()))
 
     async def until_due(self, wait: Callable[[], Awaitable[None]]) -> None:
-        """Await something, and meanwhile show the frames that wait for their time."""
-        while (due := self.streams.deadline(self._now())) is not None:
-            try:
-                async with asyncio.timeout_at(due) as timeout:
-                    await wait()
-                return
-            except TimeoutError:
-                if not timeout.expired():
-                    raise
+        """Await something, or show the frames whose time comes before it: more may have been received meanwhile."""
+        due = self.streams.deadline(self._now())
+        try:
+            async with asyncio.timeout_at(due) as timeout:
+                await wait()
+        except TimeoutError:
+            if not timeout.expired():
+                raise
             await self._show(self.streams.due(self._now()))
-        await wait()
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
