@@ -111,6 +111,21 @@ def test_simple_drawings_are_taken_in_one_go() -> None:
     assert taken == len(BEGIN)
 
 
+def test_drawing_of_many_pixels_is_left() -> None:
+    """Whoever is to draw it first makes the clip's rectangles disjoint, or has a worker for it."""
+    side = 1024
+    pixels, scratch = bytearray(4 * side * side), bytearray(4 << 14)
+    box, tile = Rect(0, 0, side, side), Rect(0, 0, 128, 128)
+    picture = LzImage(lz.encode(Bitmap(128, 128, PixelFormat.BGRX32, 512, bytes(4 << 14))))
+    image = Image(1, ImageFlags(0), 128, 128, picture)
+    for clip, count in (([box] * 4, 1), ([box] * 5, 0), ([tile] * 256, 1), (None, 1)):
+        messages = [DrawFill(0, box, clip, SolidBrush(1), Rop.OP_PUT, NO_MASK)]
+        messages += [DrawCopy(0, tile, [tile] * 257, image, tile, Rop.OP_PUT, ScaleMode.NEAREST, NO_MASK)]
+        framed = b"".join(pack_header(True, m.id, len(body := m.pack()), 0) + body for m in messages)
+        _, drawn, _ = burst.paint(framed, 0, len(framed), 9, pixels, 0, side, side, scratch)
+        assert drawn == count
+
+
 boxes = st.tuples(st.integers(0, 23), st.integers(0, 15), st.integers(1, 8), st.integers(1, 8)).map(
     lambda b: Box(b[0], b[1], min(b[0] + b[2], WIDTH), min(b[1] + b[3], HEIGHT))
 )

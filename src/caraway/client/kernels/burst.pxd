@@ -22,7 +22,7 @@ cdef enum:
     VERSION = 0x00010001
 
     MAX_CLIP = 1024  # rectangles: far more than a guest's windows
-    MAX_PIXELS = 1 << 22  # of one run: a millisecond or two, after which others get their turn
+    MAX_PIXELS = 1 << 22  # of a drawing, and of a run that no other one begins after: a millisecond or two, then others get their turn
     MAX_BOXES = 8
 
 cdef struct Box:
@@ -45,6 +45,8 @@ cdef struct Canvas:
 cdef Box rect(const uint8_t *at) noexcept nogil
 cdef Box common(Box one, Box other) noexcept nogil
 cdef bint is_empty(Box box) noexcept nogil
+cdef int64_t area(Box box) noexcept nogil
+cdef bint spend(Canvas *canvas, Box box, const uint8_t *rects, Py_ssize_t clip) noexcept nogil
 cdef bint within(Box inner, Box outer) noexcept nogil
 cdef void damaged(Canvas *canvas, Box box) noexcept nogil
 cdef Box bounds(Canvas *canvas) noexcept nogil

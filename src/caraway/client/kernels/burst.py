@@ -91,6 +91,8 @@ def fill(canvas, body, size):
     color: cython.uint = load32(rest + 1)
     box: Box = common(rect(body + 4), bounds(canvas))
     number: cython.Py_ssize_t
+    if not spend(canvas, box, body + BASE + 4, clip):
+        return False
     if clip == 0:
         fill_box(canvas, box, color)
     else:
@@ -116,7 +118,6 @@ def copy(canvas, body, size):
     height: cython.longlong = load32(image + 14)
     if not decode(canvas, image, body + size - image, width, height):
         return False
-    canvas.work += width * height
     place: Box
     place.left, place.top = box.left - area.left, box.top - area.top
     place.right, place.bottom = place.left + width, place.top + height
@@ -125,6 +126,9 @@ def copy(canvas, body, size):
     first: cython.p_const_uchar = canvas.scratch if step > 0 else canvas.scratch + (height - 1) * width * 4
     box = common(common(box, bounds(canvas)), place)
     number: cython.Py_ssize_t
+    if not spend(canvas, box, body + BASE + 4, clip):
+        return False
+    canvas.work += width * height
     if clip == 0:
         copy_box(canvas, box, first, step, place)
     else:
@@ -167,6 +171,27 @@ def copy_box(canvas, box, rows, step, place):
     damaged(canvas, box)
 
 
+def spend(canvas, box, rects, clip):
+    """Count the pixels of a drawing, as often as its clip names them; whether one may draw so many here."""
+    number: cython.Py_ssize_t
+    part: Box
+    pixels: cython.longlong = 0
+    if clip == 0:
+        pixels = area(box)
+    for number in range((clip - 4) // RECT if clip else 0):
+        part = common(box, rect(rects + number * RECT))
+        pixels += area(part)
+    if pixels > MAX_PIXELS:
+        return False
+    canvas.work += pixels
+    return True
+
+
+def area(box):
+    """Pixels of a rectangle within the surface."""
+    return 0 if is_empty(box) else (box.right - box.left) * (box.bottom - box.top)
+
+
 def bounds(canvas):
     """All of the surface."""
     box: Box
@@ -186,7 +211,6 @@ def fill_box(canvas, box, color):
         row = canvas.pixels + (y * canvas.width + box.left) * 4
         for x in range(width):
             store32(row + 4 * x, color)
-    canvas.work += width * (box.bottom - box.top)
     damaged(canvas, box)
 
 
