@@ -5,10 +5,12 @@ import asyncio
 import pytest
 
 import caraway
+from caraway.client.display import DisplayChannel
 from caraway.migration.reports import Announced, Failed
 from caraway.wire.capabilities import Capabilities, MainCapability
 from caraway.wire.constants import ChannelType
 from caraway.wire.messages.base import Message
+from caraway.wire.messages.display import Init
 from caraway.wire.messages.main import (
     MigrateBegin,
     MigrateBeginSeamless,
@@ -18,6 +20,7 @@ from caraway.wire.messages.main import (
     MigrateDstDoSeamless,
     MigrateDstSeamlessAck,
     MigrateDstSeamlessNack,
+    MigrateSwitchHost,
 )
 from support.fake_server import FakeServer, fake_server
 from support.leaks import nothing_left
@@ -68,6 +71,20 @@ async def test_reports_from_the_call_on() -> None:
         await session.aclose()
         assert [type(report) async for report in reports] == [Failed]
         assert [report async for report in session.migrations()] == []
+
+
+async def test_display_that_only_the_next_host_has_begins_without_the_images_of_the_last() -> None:
+    async with (
+        fake_server("display:1") as target,
+        fake_server("display") as source,
+        caraway.connect(source.uri) as session,
+    ):
+        old = session.images
+        (await source.main()).send(MigrateSwitchHost(port_of(target), 0, "127.0.0.1", None))
+        await (await target.channel(ChannelType.DISPLAY, 1)).expect(Init)
+        [_, display] = session.displays
+        assert isinstance(display, DisplayChannel)
+        assert display._images.shared is session.images is not old
 
 
 async def test_session_closed_while_the_target_thinks() -> None:

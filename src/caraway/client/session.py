@@ -200,6 +200,7 @@ class Session:
     async def begin_anew(self, dialer: Dialer, attempt: int) -> None:
         """A new session under the living channels; those that the host does not have are over."""
         self._started = False
+        self._images = None
         main = self.main
         connection = await dialer.dial(ChannelType.MAIN, 0, 0, self.capabilities(MainChannel))
         main.attaches, main.arrival = True, attempt
