@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import random
 import struct
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -449,6 +450,36 @@ async def test_glz_image_waits_for_the_one_that_it_refers_to() -> None:
         await first.expect(Pong)
         rgb = session.displays[0].screenshot().rgb
         assert rgb[::3] == noise.data[2::4]
+
+
+async def test_channel_that_ends_leaves_the_window_to_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window decodes one image at a time, also where nobody waits for it any more."""
+    images, dictionary = SharedImages(lambda: 2), glz.Dictionary(1 << 20)
+    one, two = (dictionary.encode(Bitmap(4, 4, PixelFormat.BGRX32, 16, bytes(64))) for _ in range(2))
+    begun, second_came = threading.Event(), threading.Event()
+    decode = glz.Window.decode
+    steps = []
+
+    def slow(window: glz.Window, data: bytes, channel: int) -> Bitmap:
+        steps.append((channel, "begins"))
+        if channel == 1:
+            begun.set()
+            second_came.wait(0.2)
+        else:
+            second_came.set()
+        bitmap = decode(window, data, channel)
+        steps.append((channel, "ends"))
+        return bitmap
+
+    monkeypatch.setattr(glz.Window, "decode", slow)
+    abandoned = asyncio.ensure_future(images.decode_glz(one, 1, is_small=False))
+    await asyncio.to_thread(begun.wait)
+    abandoned.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await abandoned
+    await images.decode_glz(two, 0, is_small=True)
+    assert steps == [(1, "begins"), (1, "ends"), (0, "begins"), (0, "ends")]
+    assert len(images.window) == 2
 
 
 async def test_images_of_the_last_server_are_left_behind() -> None:

@@ -9,6 +9,7 @@ of the server.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -104,6 +105,8 @@ class SharedImages:
         self._channels = channels
         self._window: Window | None = None
         self._decoding = asyncio.Lock()
+        self._in_window = threading.Lock()
+        """Held where a channel has ended, and left behind a worker that still decodes."""
         self._came: asyncio.Future[None] | None = None
 
     @property
@@ -138,14 +141,18 @@ class SharedImages:
             try:
                 async with self._decoding:
                     if is_small:
-                        bitmap = self.window.decode(data, channel)
+                        bitmap = self._decode(data, channel)
                     else:
-                        bitmap = await asyncio.to_thread(self.window.decode, data, channel)
+                        bitmap = await asyncio.to_thread(self._decode, data, channel)
             except ImagePendingError as pending:
                 await self._another(f"image {pending.image_id} in the GLZ window")
             else:
                 self._tell()
                 return bitmap
+
+    def _decode(self, data: Buffer, channel: int) -> Bitmap:
+        with self._in_window:
+            return self.window.decode(data, channel)
 
     async def _another(self, what: str) -> None:
         """Wait until another channel has brought an image."""
