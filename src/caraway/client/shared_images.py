@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from caraway.client.deadline import deadline
+from caraway.codecs import pixels
 from caraway.codecs.bitmap import Bitmap
 from caraway.errors import ProtocolError
 from caraway.wire.fields import Buffer
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 PIXMAP_CACHE_PIXELS = 20 << 20
 """Pixels of the pixmap cache that servers are told: as deployed clients, 80 MiB."""
+
+MAX_PIXMAPS = 1 << 20
+"""Images in the pixmap cache: each costs some hundred bytes more than its pixels."""
 
 MIN_WINDOW_BYTES, MAX_WINDOW_BYTES = 12 << 20, 64 << 20
 """The GLZ window is half of the guest's video memory, within these bounds: as deployed clients."""
@@ -48,6 +52,15 @@ class _Entry:
         return self.bitmap.width * self.bitmap.height
 
 
+def _compact(bitmap: Bitmap) -> Bitmap:
+    """The same picture without padding, and without the message that it came in."""
+    row_bytes = bitmap.format.row_bytes(bitmap.width)
+    if not isinstance(bitmap.data, memoryview) and len(bitmap.data) == row_bytes * bitmap.height:
+        return bitmap
+    rows = pixels.packed_rows(bitmap.data, bitmap.stride, row_bytes, bitmap.height, flip=False)
+    return Bitmap(bitmap.width, bitmap.height, bitmap.format, row_bytes, pixels.plain(rows), bitmap.palette)
+
+
 class PixmapCache:
     """Images by id. The server says what comes and goes; the client only sees that it keeps to the size agreed on."""
 
@@ -67,14 +80,16 @@ class PixmapCache:
     def put(self, id: int, bitmap: Bitmap, *, lossy: bool, replace: bool = False) -> None:
         """Keep an image. One that is there gets these pixels, and one use more unless it is to `replace` it.
 
-        Raises ProtocolError beyond the size that the server was told.
+        Raises ProtocolError beyond the size that the server was told, and for too many images.
         """
         entry = self._entries.get(id)
-        new = _Entry(bitmap, lossy, 1 if entry is None else entry.uses + (not replace))
-        pixels = self.pixels + new.pixels - (entry.pixels if entry else 0)
-        if pixels > self._max_pixels:
-            raise ProtocolError(f"pixmap cache of {pixels} pixels, agreed on {self._max_pixels}")
-        self.pixels = pixels
+        new = _Entry(_compact(bitmap), lossy, 1 if entry is None else entry.uses + (not replace))
+        held = self.pixels + new.pixels - (entry.pixels if entry else 0)
+        if held > self._max_pixels:
+            raise ProtocolError(f"pixmap cache of {held} pixels, agreed on {self._max_pixels}")
+        if entry is None and len(self._entries) >= MAX_PIXMAPS:
+            raise ProtocolError(f"pixmap cache of more than {MAX_PIXMAPS} images")
+        self.pixels = held
         self._entries[id] = new
 
     def invalidate(self, id: int) -> None:
