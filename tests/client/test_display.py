@@ -18,7 +18,7 @@ from caraway.client import Screenshot, Session
 from caraway.client.display import DisplayChannel
 from caraway.client.images import MAX_PALETTES
 from caraway.client.player import Player
-from caraway.client.shared_images import SharedImages, window_pixels
+from caraway.client.shared_images import PixmapCache, SharedImages, window_pixels
 from caraway.client.streams import Frame
 from caraway.codecs import glz, jpeg, lz
 from caraway.codecs.bitmap import Bitmap, PixelFormat
@@ -392,6 +392,22 @@ async def test_cache_holds_what_was_agreed_on() -> None:
         assert "pixmap cache of 4 pixels, agreed on 3" in str(await view.fails(one))
 
 
+def test_cache_holds_no_more_than_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither padding, nor the message around a picture, nor pictures without end."""
+    monkeypatch.setattr("caraway.client.shared_images.MAX_PIXMAPS", 2)
+    cache, message = PixmapCache(), bytes(range(16)) * 1000
+    cache.put(1, Bitmap(1, 2, PixelFormat.BGRX32, 8000, message), lossy=False)
+    cache.put(2, Bitmap(1, 2, PixelFormat.BGRX32, 4, memoryview(message)[4:12]), lossy=False)
+    assert [(cache.find(id).stride, cache.find(id).data) for id in (1, 2)] == [
+        (4, message[:4] * 2),
+        (4, message[4:12]),
+    ]
+    assert not any(isinstance(cache.find(id).data, memoryview) for id in (1, 2))
+    cache.put(2, Bitmap(1, 1, PixelFormat.BGRX32, 4, bytes(4)), lossy=False)
+    with pytest.raises(ProtocolError, match="more than 2 images"):
+        cache.put(3, Bitmap(1, 1, PixelFormat.BGRX32, 4, bytes(4)), lossy=False)
+
+
 async def test_all_pixmaps_are_forgotten_once_other_channels_are_so_far() -> None:
     async with two_displays() as (session, first, second):
         first.send(create(1, 1), Mark(), copy(raw(1, 1, bytes(4)), 1, 1, ImageFlags.CACHE_ME))
@@ -608,6 +624,22 @@ async def test_stream_that_cannot_be_decoded_is_declined() -> None:
         report = await display.expect(StreamReport)
         assert (report.stream_id, report.unique_id) == (49, 12)
         assert (report.num_frames, report.num_drops) == (0, 0xFFFFFFFF)
+
+
+async def test_stream_without_a_decoder_is_declined(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise CodecError("vp8 video: this FFmpeg has no decoder")
+
+    monkeypatch.setattr("caraway.codecs.video.is_available", lambda: True)
+    monkeypatch.setattr("caraway.codecs.video.Decoder", missing)
+    wants = {ChannelType.DISPLAY: Capabilities([DisplayCapability.STREAM_REPORT])}
+    async with fake_server("display", on=wants) as server, caraway.connect(server.uri):
+        display = await server.display()
+        display.send(create(16, 16), Mark(), stream(VideoCodec.VP8), frame(RED), Ping(1, 0, b""))
+        reports = []
+        while not isinstance(answer := await display.receive(), Pong):
+            reports += [answer] if isinstance(answer, StreamReport) else []
+        assert [(r.stream_id, r.num_frames, r.num_drops) for r in reports] == [(49, 0, 0xFFFFFFFF)]
 
 
 async def test_monitors() -> None:

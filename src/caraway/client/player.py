@@ -59,6 +59,8 @@ class Player:
                 await self._show_one(frame)
             except CodecError as error:
                 log.info("stream %d: a frame is left out: %s", frame.stream.id, error)
+                if not frame.stream.has_decoder:
+                    self.streams.refuse(frame.stream)
 
     async def _show_one(self, frame: Frame) -> None:
         stream = frame.stream

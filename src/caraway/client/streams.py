@@ -99,6 +99,11 @@ class Stream:
         self._shown_at: float | None = None
         self._decoder: mjpeg.Decoder | video.Decoder | None = None
 
+    @property
+    def has_decoder(self) -> bool:
+        """Whether its decoder could be made: known once there was a frame to decode."""
+        return self._decoder is not None
+
     def receive(self, message: StreamData | StreamDataSized, margin: int, now: float) -> list[Frame]:
         """Take a frame; gives those whose turn it is now, itself among them unless its time is to come.
 
