@@ -259,7 +259,7 @@ class DisplayChannel(Channel):
         self._streaming_surfaces.discard(message.surface_id)
         if message.flags & SurfaceFlags.STREAMING_MODE:
             self._streaming_surfaces.add(message.surface_id)
-        if message.surface_id == PRIMARY or message.flags & SurfaceFlags.PRIMARY:
+        if message.surface_id == PRIMARY:
             self._next_picture(surface)
 
     def _next_picture(self, surface: Surface | None) -> None:
