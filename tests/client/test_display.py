@@ -208,6 +208,15 @@ async def test_nothing_is_shown_before_mark() -> None:
         assert view.display.screenshot().rgb == b"\x11\x22\x33" * 12
 
 
+async def test_primary_surface_is_the_one_of_id_0() -> None:
+    async with viewed() as view:
+        view.server.send(SurfaceCreate(5, 1, 1, SurfaceFormat.XRGB32, SurfaceFlags.PRIMARY), Mark())
+        await view.settled()
+        assert view.display.size == (0, 0)
+        await view.show(create(2, 1), Mark())
+        assert view.display.size == (2, 1)
+
+
 async def test_old_picture_stays_until_the_new_one_is_marked() -> None:
     async with viewed() as view:
         first = await view.show(create(2, 1), fill(0xFF0000, rect(0, 0, 2, 1)), Mark())
@@ -496,6 +505,24 @@ async def test_channel_that_ends_leaves_the_window_to_its_worker(monkeypatch: py
     await images.decode_glz(two, 0, is_small=True)
     assert steps == [(1, "begins"), (1, "ends"), (0, "begins"), (0, "ends")]
     assert len(images.window) == 2
+
+
+async def test_large_payload_is_inflated_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caraway.client.images.INLINE_PIXELS", 20)
+    threads, inflate = [], glz.inflate
+
+    def inflated(data: bytes, size: int) -> bytes:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return inflate(data, size)
+
+    monkeypatch.setattr(glz, "inflate", inflated)
+    dictionary = glz.Dictionary(1 << 20)
+    async with viewed() as view:
+        await view.show(create(8, 8), Mark())
+        for pixels in (bytes(256), random.Random(1).randbytes(256)):
+            payload = dictionary.encode(Bitmap(8, 8, PixelFormat.BGRX32, 32, pixels))
+            await view.show(copy(ZlibGlzImage(len(payload), glz.deflate(payload)), 8, 8))
+    assert threads == [True, False]
 
 
 async def test_images_of_the_last_server_are_left_behind() -> None:

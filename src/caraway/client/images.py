@@ -72,7 +72,9 @@ class ImageDecoder:
         if isinstance(payload, GlzImage):
             decoded = await self.shared.decode_glz(payload.data, self._channel, is_small=is_small)
         elif isinstance(payload, ZlibGlzImage):
-            decoded = await self.shared.decode_glz(_inflated(payload), self._channel, is_small=is_small)
+            is_short = payload.glz_size <= 4 * INLINE_PIXELS
+            data = _inflated(payload) if is_short else await asyncio.to_thread(_inflated, payload)
+            decoded = await self.shared.decode_glz(data, self._channel, is_small=is_small)
         else:
             decode = self._decoder(image, target, is_mask)
             decoded = decode() if is_small else await asyncio.to_thread(decode)
