@@ -34,8 +34,9 @@ CROP_WIDTH, CROP_HEIGHT = 640, 360
 NAMES = ("desktop", "mixed", "photo", "gradient", "noise", "flat")
 REPEATS = 5
 TOLERANCE = 1.03
+TOLERANCE_OF_MISPREDICTIONS = 1.15
 SLACK = 0.001
-"""Mispredictions a pixel that are no sign of anything."""
+"""Mispredictions a pixel that are no sign of anything; they vary from run to run with where code comes to lie."""
 
 Row = dict[str, float]
 
@@ -241,7 +242,7 @@ def excesses(found: dict[str, dict[str, Budget]], level: str) -> list[str]:
                 lines.append(
                     f"{name}, {label}: {cost.instructions} instructions a pixel, {budget.instructions} allowed"
                 )
-            if cost.mispredictions > budget.mispredictions * TOLERANCE + SLACK:
+            if cost.mispredictions > budget.mispredictions * TOLERANCE_OF_MISPREDICTIONS + SLACK:
                 lines.append(
                     f"{name}, {label}: {cost.mispredictions} mispredictions a pixel, {budget.mispredictions} allowed"
                 )
