@@ -15,7 +15,7 @@ from setuptools import Extension, setup
 ROOT = Path(__file__).parent.resolve()
 GENERATED = ROOT / "build" / "kernels"
 PACKAGES = ("caraway/codecs/kernels", "caraway/canvas/kernels", "caraway/client/kernels")
-SHIM = ROOT / "src" / "caraway/codecs/kernels"
+SHIM = Path("src/caraway/codecs/kernels")
 
 LEVELS: dict[str, list[str]] = {"baseline": []}
 if platform.machine().lower() in ("x86_64", "amd64"):
@@ -28,10 +28,17 @@ if os.environ.get("CARAWAY_SANITIZE"):
 
 def place(source: Path, target: Path) -> str:
     """Copy a source to where its module's name puts it; one that has not changed keeps its time, and its C."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists() or target.read_bytes() != source.read_bytes():
         shutil.copyfile(source, target)
     return str(target.relative_to(ROOT))
+
+
+def make_packages(folder: Path) -> None:
+    """Mark the copies as packages: Cython prefers those to a root without, even to one of a Caraway that is installed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    while folder != GENERATED:
+        (folder / "__init__.py").touch()
+        folder = folder.parent
 
 
 def extensions() -> list[Extension]:
@@ -41,6 +48,7 @@ def extensions() -> list[Extension]:
         folder, copies = ROOT / "src" / package, GENERATED / package
         for level, options in LEVELS.items():
             (folder / level).mkdir(exist_ok=True)
+            make_packages(copies / level)
             for declarations in folder.glob("*.pxd"):
                 place(declarations, copies / declarations.name)
                 place(declarations, copies / level / declarations.name)
@@ -50,9 +58,9 @@ def extensions() -> list[Extension]:
                         f"{package.replace('/', '.')}.{level}.{kernel.stem}",
                         [place(kernel, copies / level / kernel.name)],
                         include_dirs=[str(SHIM)],
-                        depends=[str(header) for header in SHIM.glob("*.h")],
+                        depends=["setup.py", *map(str, SHIM.glob("*.h"))],
                         define_macros=[("Py_LIMITED_API", "0x030B0000"), ("CYTHON_LIMITED_API", "1")],
-                        extra_compile_args=["-O3", *options],
+                        extra_compile_args=["-O3", "-g0", *options],
                         extra_link_args=[option for option in options if option.startswith("-fsanitize")],
                         py_limited_api=True,
                     )
