@@ -34,7 +34,7 @@ def place(source: Path, target: Path) -> str:
 
 
 def make_packages(folder: Path) -> None:
-    """Mark the copies as packages: Cython prefers those to a root without, even to one of a Caraway that is installed."""
+    """Mark the copies as packages: Cython prefers those to a bare root, even those of an installed Caraway."""
     folder.mkdir(parents=True, exist_ok=True)
     while folder != GENERATED:
         (folder / "__init__.py").touch()
