@@ -24,8 +24,10 @@ from caraway.migration.offer import Offer, Policy
 from caraway.wire.capabilities import Capabilities, CommonCapability
 from caraway.wire.capture import CapturedConnection, load
 from caraway.wire.constants import ChannelType, LinkErrorCode, Sender
+from caraway.wire.fields import codec as layout
 from caraway.wire.framing import pack_header
 from caraway.wire.link import ClientLink, LinkRequested, ServerLink, TicketReceived
+from caraway.wire.messages.base import messages
 from caraway.wire.messages.common import Ping, Pong
 from caraway.wire.ticket import TicketKey
 
@@ -41,6 +43,8 @@ class Recording:
         preload(CHANNELS)
         for codec in ("glz", "jpeg", "lz", "lz4", "quic"):
             importlib.import_module(f"caraway.codecs.{codec}")
+        for message in messages(ChannelType.DISPLAY, Sender.SERVER).values():
+            layout(message)
         capture = load(path)
         self.path = capture.path
         self.finished = asyncio.Event()
