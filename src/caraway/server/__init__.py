@@ -1,0 +1,28 @@
+"""The SPICE server: a guest's screen, keys, sound and ports, served to every client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from caraway.lazy import importer
+
+if TYPE_CHECKING:
+    from caraway.server.framebuffer import FramebufferGuest
+    from caraway.server.guest import Display, Guest, Playback, Port, Record
+    from caraway.server.server import Server
+    from caraway.server.signal import Signal
+
+_LAZY = {
+    "Display": "caraway.server.guest",
+    "FramebufferGuest": "caraway.server.framebuffer",
+    "Guest": "caraway.server.guest",
+    "Playback": "caraway.server.guest",
+    "Port": "caraway.server.guest",
+    "Record": "caraway.server.guest",
+    "Server": "caraway.server.server",
+    "Signal": "caraway.server.signal",
+}
+
+__all__ = ["Display", "FramebufferGuest", "Guest", "Playback", "Port", "Record", "Server", "Signal"]
+
+__getattr__ = importer(globals(), _LAZY)
