@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from caraway.client.connection import CLOSE_DEADLINE, Connection
@@ -37,6 +37,7 @@ from caraway.wire.messages.common import (
     Severity,
     WaitForChannels,
 )
+from caraway.wire.messages.handlers import Handler, handlers_of, handles
 from caraway.wire.sublist import unpack_sub_list
 
 if TYPE_CHECKING:
@@ -51,18 +52,6 @@ TURN = 0.01
 """Seconds of messages that a channel takes before others get their turn."""
 
 T = TypeVar("T")
-_H = TypeVar("_H", bound=Callable[..., Any])
-Handler = Callable[[Any, Any], Awaitable[None] | None]
-
-
-def handles(*messages: type[Message]) -> Callable[[_H], _H]:
-    """Mark a method as the handler of messages."""
-
-    def mark(method: _H) -> _H:
-        method.__dict__["handled"] = messages
-        return method
-
-    return mark
 
 
 class Channel:
@@ -74,11 +63,7 @@ class Channel:
     handlers: ClassVar[dict[int, tuple[type[Message], Handler]]]
 
     def __init_subclass__(cls) -> None:
-        cls.handlers = {}
-        for owner in reversed(cls.__mro__):
-            for method in vars(owner).values():
-                for message in getattr(method, "handled", ()):
-                    cls.handlers[message.id] = (message, method)
+        cls.handlers = handlers_of(cls)
 
     def __init__(self, session: Session, id: int, connection: Connection) -> None:
         self.session = session

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from caraway.canvas.cursor import CursorShape, decode_cursor
-from caraway.client.channel import Channel, handles
+from caraway.client.channel import Channel
 from caraway.client.connection import Connection
 from caraway.errors import ProtocolError
 from caraway.wire.constants import ChannelType
@@ -20,6 +20,7 @@ from caraway.wire.messages.cursor import (
     Reset,
     Set,
 )
+from caraway.wire.messages.handlers import handles
 
 if TYPE_CHECKING:
     from caraway.client.session import Session

@@ -13,7 +13,7 @@ from caraway.canvas.screen import Change, Screen
 from caraway.canvas.surface import Surface
 from caraway.client.arrival import Arrival, Settling
 from caraway.client.blinking import Blinking
-from caraway.client.channel import Channel, handles
+from caraway.client.channel import Channel
 from caraway.client.connection import Connection
 from caraway.client.deadline import deadline
 from caraway.client.images import ImageDecoder
@@ -51,6 +51,7 @@ from caraway.wire.messages.display import (
     SurfaceFlags,
 )
 from caraway.wire.messages.draw import Draw
+from caraway.wire.messages.handlers import handles
 
 if TYPE_CHECKING:
     from caraway.client.player import Player

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from caraway.client import keyboard
-from caraway.client.channel import Channel, handles
+from caraway.client.channel import Channel
 from caraway.client.connection import Connection
 from caraway.client.deadline import deadline
 from caraway.client.held_input import HeldInput
 from caraway.errors import CarawayError, PointerModeError
 from caraway.wire.constants import ChannelType
 from caraway.wire.messages.base import Message
+from caraway.wire.messages.handlers import handles
 from caraway.wire.messages.inputs import (
     Init,
     KeyboardModifiers,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from caraway.client.channel import Channel, handles
+from caraway.client.channel import Channel
 from caraway.client.connection import Connection
 from caraway.client.media_clock import MediaClock
 from caraway.errors import ProtocolError
 from caraway.wire.capabilities import Capabilities, MainCapability
 from caraway.wire.constants import ChannelType
 from caraway.wire.messages.base import Message
+from caraway.wire.messages.handlers import handles
 from caraway.wire.messages.main import (
     AgentConnected,
     AgentConnectedTokens,

@@ -24,10 +24,6 @@ LARGE_BODY = 64 << 10
 READ_SIZE = 256 << 10
 """Bytes asked of the socket at once: beyond it a larger buffer gains nothing."""
 
-BUFFER_SIZE = 2 * READ_SIZE + 2 * LARGE_BODY
-"""Bytes of a connection's buffer: the beginning of a message and one read may wait in it while the next read comes, so
-that a consumer in time never makes the socket pause."""
-
 
 @dataclass(slots=True, eq=False)
 class Frame:
@@ -52,13 +48,21 @@ class FrameReader:
     mini: both sides have the mini header capability.
     max_size: bytes of the largest body accepted.
     initial: what came behind the link result.
+    read_size: bytes asked of the socket at once. The buffer holds twice as many and two bodies of ordinary size: the
+        beginning of a message and one read may wait in it while the next read comes, so that a consumer in time never
+        makes the socket pause.
     """
 
-    def __init__(self, *, mini: bool, max_size: int = MAX_MESSAGE_SIZE, initial: Buffer = b"") -> None:
+    def __init__(
+        self, *, mini: bool, max_size: int = MAX_MESSAGE_SIZE, initial: Buffer = b"", read_size: int = READ_SIZE
+    ) -> None:
         self.mini = mini
         self.max_size = max_size
         self._header = MINI_HEADER if mini else FULL_HEADER
-        self._buffer = bytearray(max(BUFFER_SIZE, len(initial)))
+        self._read_size = read_size
+        self._large_body = min(LARGE_BODY, read_size)
+        self._ample = read_size + 2 * self._large_body
+        self._buffer = bytearray(max(self._ample + read_size, len(initial)))
         self._view = memoryview(self._buffer)
         self._start, self._end = 0, len(initial)
         self._view[: self._end] = initial
@@ -72,11 +76,11 @@ class FrameReader:
             return self._missing
         if self._start == self._end:
             self._start = self._end = 0
-        elif len(self._buffer) - self._end < READ_SIZE:
+        elif len(self._buffer) - self._end < self._read_size:
             rest = self._end - self._start
             self._view[:rest] = self._view[self._start : self._end]
             self._start, self._end = 0, rest
-        return self._view[self._end : self._end + READ_SIZE]
+        return self._view[self._end : self._end + self._read_size]
 
     def received(self, count: int) -> None:
         """So many bytes have been put where `get_buffer` said."""
@@ -88,7 +92,7 @@ class FrameReader:
     @property
     def crowded(self) -> bool:
         """Whether messages must be taken out before more bytes are received."""
-        return self._end - self._start > BUFFER_SIZE - READ_SIZE
+        return self._end - self._start > self._ample
 
     def feed(self, data: Buffer) -> Iterator[Frame]:
         """Put bytes that did not come by `get_buffer`, and take out the messages that they complete."""
@@ -120,7 +124,7 @@ class FrameReader:
         if size > self.max_size:
             raise ProtocolError(f"message {kind} announces {size} bytes, limit {self.max_size}")
         start += head
-        if size > LARGE_BODY:
+        if size > self._large_body:
             return self._begin_large(Frame(kind, b"", serial, sub_list), start, size)
         if available < size:
             return None
