@@ -23,10 +23,14 @@ from caraway.lazy import importer
 if TYPE_CHECKING:
     from caraway.client import Screenshot, Session, connect
     from caraway.endpoint import Endpoint
+    from caraway.server import FramebufferGuest, Guest, Server
 
 _LAZY = {
     "Endpoint": "caraway.endpoint",
+    "FramebufferGuest": "caraway.server",
+    "Guest": "caraway.server",
     "Screenshot": "caraway.client",
+    "Server": "caraway.server",
     "Session": "caraway.client",
     "connect": "caraway.client",
 }
@@ -38,6 +42,8 @@ __all__ = [
     "DeadlineError",
     "Endpoint",
     "EndpointError",
+    "FramebufferGuest",
+    "Guest",
     "KeyNameError",
     "LinkError",
     "MigrationError",
@@ -45,6 +51,7 @@ __all__ = [
     "PointerModeError",
     "ProtocolError",
     "Screenshot",
+    "Server",
     "Session",
     "TlsError",
     "connect",

@@ -1,0 +1,196 @@
+"""A channel of a viewer: takes the client's messages in order, and sends what the guest does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec
+
+from caraway.errors import CarawayError, LinkError, ProtocolError
+from caraway.server.connection import CLOSE_DEADLINE, READ_SIZE, Connection
+from caraway.server.flow import Flow
+from caraway.server.signal import Signal
+from caraway.server.tasks import Tasks
+from caraway.wire.capabilities import Capabilities
+from caraway.wire.constants import ChannelType, LinkErrorCode, Sender
+from caraway.wire.framing import Frame
+from caraway.wire.link import channel_name
+from caraway.wire.messages import base
+from caraway.wire.messages.base import Message
+from caraway.wire.messages.common import Ack, AckSync, Disconnecting, Pong
+from caraway.wire.messages.handlers import Handler, handlers_of, handles
+
+if TYPE_CHECKING:
+    from caraway.server.guest import Guest
+    from caraway.server.viewer import Viewer
+
+log = logging.getLogger(__name__)
+
+TURN = 0.01
+"""Seconds of messages that a channel takes before others get their turn."""
+
+P = ParamSpec("P")
+
+
+class ServerChannel:
+    """What all channels of a viewer have in common."""
+
+    channel_type: ClassVar[ChannelType]
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    """What the server announces in this channel's link."""
+    max_size: ClassVar[int] = 1024
+    """Bytes of the largest message that a client may send (spec/wire.md 5.1)."""
+    read_size: ClassVar[int] = READ_SIZE
+    acked: ClassVar[bool] = False
+    """Whether the client has to acknowledge messages."""
+    interactive: ClassVar[bool] = False
+    """Whether the channel is for those only who may do more than look."""
+    exclusive: ClassVar[bool] = False
+    """Whether only one viewer at a time may have it."""
+    handlers: ClassVar[dict[int, tuple[type[Message], Handler]]]
+
+    @classmethod
+    def ids(cls, guest: Guest) -> Sequence[int]:
+        """The channels of this type that a guest has."""
+        return (0,)
+
+    @classmethod
+    def announced(cls, guest: Guest) -> Capabilities:
+        """The capabilities that the server announces, which may depend on the guest."""
+        return cls.capabilities
+
+    def __init_subclass__(cls) -> None:
+        cls.handlers = handlers_of(cls)
+
+    def __init__(self, viewer: Viewer, id: int, connection: Connection) -> None:
+        self.viewer = viewer
+        self.id = id
+        self.key = (self.channel_type, id)
+        self.name = channel_name(self.channel_type, id)
+        self.connection = connection
+        connection.begin(self.max_size, self.read_size)
+        self.flow = Flow(connection, acked=self.acked)
+        self._tasks = Tasks()
+        self._disconnects: list[Callable[[], None]] = []
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def guest(self) -> Guest:
+        """Whom the viewer looks at."""
+        return self.viewer.guest
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} of viewer {self.viewer.id:#x}>"
+
+    def start(self) -> None:
+        """The link is made: send what belongs to a start, and listen to the guest."""
+
+    def closed(self) -> None:
+        """The channel has ended: release what it holds."""
+
+    def listen(self, signal: Signal[P], listener: Callable[P, object]) -> None:
+        """Call `listener` at each signal while the channel lives. What it raises ends the channel."""
+
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                listener(*args, **kwargs)
+            except CarawayError as error:
+                self.fail(error)
+
+        self._disconnects.append(signal.connect(guarded))
+
+    def send(self, message: Message) -> None:
+        """Queue a message. Raises LinkError if the client has long stopped reading."""
+        self.flow.send(message)
+
+    def leave(self) -> None:
+        """Tell the client that the server is about to end."""
+        with contextlib.suppress(LinkError):
+            self.send(Disconnecting(time.monotonic_ns(), LinkErrorCode.OK))
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run a task as long as the channel lives. What it raises ends the channel."""
+        return self._tasks.spawn(self._guarded(work))
+
+    async def _guarded(self, work: Coroutine[Any, Any, Any]) -> Any:
+        try:
+            return await work
+        except CarawayError as error:
+            self.fail(error)
+
+    def fail(self, error: CarawayError) -> None:
+        """End the channel."""
+        if not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def run(self) -> None:
+        """Live until the client leaves or breaks the rules. Raises what ended the channel."""
+        reading = self._tasks.spawn(self._read())
+        try:
+            self.start()
+            await asyncio.wait({reading, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+            if self._failed.done():
+                self._failed.result()
+            await reading
+        finally:
+            self._failed.cancel()
+            for disconnect in self._disconnects:
+                disconnect()
+            self.flow.on_room = lambda: None
+            self.closed()
+            await self._tasks.aclose()
+
+    async def _read(self) -> None:
+        connection = self.connection
+        while True:
+            turn_ends = time.monotonic() + TURN
+            while (frame := self._next_frame()) is not None:
+                if time.monotonic() > turn_ends:
+                    await asyncio.sleep(0)
+                    turn_ends = time.monotonic() + TURN
+                await self._take(frame)
+            await connection.readable()
+
+    def _next_frame(self) -> Frame | None:
+        try:
+            return self.connection.next_frame()
+        except ProtocolError as error:
+            raise ProtocolError(f"{self.name}: {error}") from None
+
+    async def _take(self, frame: Frame) -> None:
+        entry = self.handlers.get(frame.type)
+        if entry is None:
+            known = base.messages(self.channel_type, Sender.CLIENT).get(frame.type)
+            what = known.wire_name() if known is not None else f"message {frame.type}"
+            raise ProtocolError(f"{self.name}: {what} is not expected of a client here")
+        message, handler = entry
+        waiting = handler(self, base.unpack(message, frame.body, self.name))
+        if waiting is not None:
+            await waiting
+
+    async def aclose(self) -> None:
+        """Let what is queued leave, within a deadline, and close the connection."""
+        if not self.acked and not self.connection.over:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_DEADLINE):
+                    await self.flow.drained()
+        await self.connection.aclose()
+
+    @handles(AckSync)
+    def _ack_sync(self, message: AckSync) -> None:
+        self.flow.synced(message.generation)
+
+    @handles(Ack)
+    def _ack(self, message: Ack) -> None:
+        self.flow.acknowledged()
+
+    @handles(Pong)
+    def _pong(self, message: Pong) -> None:
+        """Only main pings."""
+
+    @handles(Disconnecting)
+    def _disconnecting(self, message: Disconnecting) -> None:
+        log.info("%s of %s: the client is about to leave", self.name, self.connection.peer)

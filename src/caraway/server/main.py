@@ -1,0 +1,160 @@
+"""The main channel: who the guest is, which channels there are, mouse mode, the link's quality (spec/messages.md 1)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from caraway.errors import LinkError
+from caraway.server.channel import ServerChannel
+from caraway.server.connection import Connection
+from caraway.wire.capabilities import Capabilities, MainCapability
+from caraway.wire.constants import ChannelType
+from caraway.wire.framing import Frame
+from caraway.wire.messages.common import Notify, Ping, Pong, Severity, Visibility
+from caraway.wire.messages.handlers import handles
+from caraway.wire.messages.main import (
+    AttachChannels,
+    ChannelsList,
+    ClientInfo,
+    Init,
+    MouseMode,
+    MouseModeRequest,
+    MouseModes,
+    Name,
+    QualityIndicator,
+    Uuid,
+)
+
+if TYPE_CHECKING:
+    from caraway.server.viewer import Viewer
+
+RAM_HINT = 16 << 20
+"""Bytes that clients size their GLZ window by: 3 Mi pixels, of which the server keeps a copy for each viewer."""
+
+AGENT_TOKENS = 10
+"""Messages that a client may send to the agent before it gets tokens back: what the deployed server gives."""
+
+NET_TEST_SIZE = 256_000
+"""Bytes of the third ping of a net test (spec/wire.md 8)."""
+
+PING_INTERVAL = 15.0
+SILENCE_LIMIT = 60.0
+"""Seconds without a message, pings being under way, after which the client counts as gone."""
+
+
+class MainChannel(ServerChannel):
+    """What a viewer's session is about: everything but pixels, keys and sound."""
+
+    channel_type = ChannelType.MAIN
+    capabilities = Capabilities([MainCapability.NAME_AND_UUID, MainCapability.AGENT_CONNECTED_TOKENS])
+    max_size = 26624
+
+    def __init__(self, viewer: Viewer, id: int, connection: Connection) -> None:
+        super().__init__(viewer, id, connection)
+        self._pings = 0
+        self._heard = time.monotonic()
+        self._round_trip = 0.0
+
+    def start(self) -> None:
+        viewer, guest = self.viewer, self.guest
+        self.send(
+            Init(
+                viewer.id,
+                len(guest.displays),
+                self._supported_modes(),
+                viewer.mouse_mode,
+                False,
+                AGENT_TOKENS,
+                (viewer.media_time() - viewer.latency) & 0xFFFFFFFF,
+                RAM_HINT,
+            )
+        )
+        if MainCapability.NAME_AND_UUID in self.connection.client_capabilities:
+            if guest.name:
+                self.send(Name(guest.name))
+            if guest.uuid is not None:
+                self.send(Uuid(guest.uuid.bytes))
+        self.listen(guest.pointer_changed, self._pointer_changed)
+        self.listen(guest.ports_changed, self._ports_changed)
+        self._listed = set(self._entries())
+        if not self.connection.local:
+            self._net_test()
+            self.spawn(self._watch())
+
+    def notify(self, text: str, severity: Severity = Severity.INFO) -> None:
+        """Tell the person at the viewer something."""
+        self.send(Notify(time.time_ns(), severity, Visibility.HIGH, 0, text))
+
+    def pointer_modes_changed(self) -> None:
+        """The modes that are possible may have changed."""
+        self._pointer_changed()
+
+    async def _take(self, frame: Frame) -> None:
+        self._heard = time.monotonic()
+        await super()._take(frame)
+
+    def _entries(self) -> list[tuple[ChannelType, int]]:
+        return [(entry.type, entry.id) for entry in self.viewer.server.channel_list(self.viewer)]
+
+    def _supported_modes(self) -> MouseModes:
+        absolute = MouseModes.CLIENT if self.guest.absolute_pointer else MouseModes(0)
+        return MouseModes.SERVER | absolute
+
+    def _set_mode(self, mode: MouseModes) -> None:
+        if mode != self.viewer.mouse_mode:
+            self.viewer.mouse_mode = mode
+            self.viewer.mouse_mode_changed()
+
+    def _pointer_changed(self) -> None:
+        supported = self._supported_modes()
+        if self.viewer.mouse_mode not in supported:
+            self._set_mode(MouseModes.SERVER)
+        self.send(MouseMode(supported, self.viewer.mouse_mode))
+
+    def _ports_changed(self) -> None:
+        found = self.viewer.server.channel_list(self.viewer)
+        new = [entry for entry in found if (entry.type, entry.id) not in self._listed]
+        self._listed = {(entry.type, entry.id) for entry in found}
+        if new:
+            self.send(ChannelsList(new))
+
+    def _net_test(self) -> None:
+        for filler in (b"", b"", bytes(NET_TEST_SIZE)):
+            self._ping(filler)
+
+    def _ping(self, filler: bytes = b"") -> None:
+        self._pings += 1
+        self.send(Ping(self._pings, time.monotonic_ns() // 1000, filler))
+
+    async def _watch(self) -> None:
+        """Ping, and end the viewer when nothing comes back."""
+        while True:
+            await asyncio.sleep(PING_INTERVAL)
+            if time.monotonic() - self._heard > SILENCE_LIMIT:
+                raise LinkError(f"{self.connection.peer}: silent for {SILENCE_LIMIT:g} s")
+            if self.flow.room:
+                self._ping()
+
+    @handles(AttachChannels)
+    def _attach_channels(self, message: AttachChannels) -> None:
+        self.send(ChannelsList(self.viewer.server.channel_list(self.viewer)))
+
+    @handles(MouseModeRequest)
+    def _mouse_mode_request(self, message: MouseModeRequest) -> None:
+        if message.mode in (MouseModes.SERVER, MouseModes.CLIENT) and message.mode in self._supported_modes():
+            self._set_mode(message.mode)
+            self.send(MouseMode(self._supported_modes(), message.mode))
+
+    @handles(Pong)
+    def _pong(self, message: Pong) -> None:
+        elapsed = max(time.monotonic_ns() // 1000 - message.timestamp, 1) / 1e6
+        if message.ping_id == 2:
+            self._round_trip = elapsed
+        elif message.ping_id == 3:
+            self.viewer.measured(self._round_trip, NET_TEST_SIZE * 8 / max(elapsed - self._round_trip, 1e-6))
+
+    @handles(ClientInfo, QualityIndicator)
+    def _obsolete(self, message: ClientInfo | QualityIndicator) -> None:
+        """Defined, and used by neither side."""

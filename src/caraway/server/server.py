@@ -1,0 +1,234 @@
+"""The server: a guest, the sockets at which viewers come, and the viewers that are there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from caraway.errors import EndpointError, LinkError
+from caraway.server.access import Access, Throttle
+from caraway.server.admission import Admission
+from caraway.server.channel import ServerChannel
+from caraway.server.channels import CHANNELS
+from caraway.server.connection import CLOSE_DEADLINE, Connection
+from caraway.server.guest import Guest
+from caraway.server.listener import Listener
+from caraway.server.signal import Signal
+from caraway.server.ticket_keys import TicketKeys
+from caraway.server.viewer import Viewer
+from caraway.wire.capabilities import Capabilities
+from caraway.wire.constants import ChannelType
+from caraway.wire.messages.main import ChannelEntry
+
+if TYPE_CHECKING:
+    from caraway.wire.sasl import ScramCredential
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 4096
+"""Of all viewers together; each viewer has four to ten."""
+
+
+class Sharing(enum.Enum):
+    """What becomes of the viewers that are there when another one comes."""
+
+    TAKE_OVER = "take-over"
+    """The newcomer has the guest to itself, as with the deployed servers."""
+    SHARE = "share"
+    REFUSE = "refuse"
+    """The first one stays, others are turned away."""
+
+
+class Server:
+    """Serves a guest to viewers: `async with Server(guest, port=5900): ...`.
+
+    host: where to listen; "" for every address. port: TCP, where SPICE and WebSocket are told apart by their first
+        bytes, and TLS too if `tls` is given; 0 chooses one. tls_port: TLS only. unix_path: a socket for its owner.
+    tls: an SSL context of a server, or paths of a certificate chain and its key.
+    password: None asks for none. view_only_password: whoever gives this one may look and not touch.
+    users: names and passwords for SASL, which needs TLS.
+    secure_channels, plain_channels: channel types that need TLS, or must not have it.
+    view_only: nobody may do more than look.
+    """
+
+    def __init__(
+        self,
+        guest: Guest,
+        *,
+        host: str = "localhost",
+        port: int | None = None,
+        tls_port: int | None = None,
+        unix_path: str | Path | None = None,
+        tls: ssl.SSLContext | tuple[str | Path, str | Path] | None = None,
+        password: str | None = None,
+        view_only_password: str | None = None,
+        users: Mapping[str, str | ScramCredential] | None = None,
+        secure_channels: Iterable[ChannelType] = (),
+        plain_channels: Iterable[ChannelType] = (),
+        sharing: Sharing | str = Sharing.TAKE_OVER,
+        view_only: bool = False,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        if port is None and tls_port is None and unix_path is None:
+            raise EndpointError("a server needs a port, a tls_port or a unix_path")
+        if tls_port is not None and tls is None:
+            raise EndpointError("tls_port needs tls: a certificate and its key")
+        self.guest = guest
+        self.host, self.port, self.tls_port = host, port, tls_port
+        self.unix_path = Path(unix_path) if unix_path is not None else None
+        self.access = Access(password, view_only_password, users)
+        self.throttle = Throttle()
+        self.secure_channels, self.plain_channels = frozenset(secure_channels), frozenset(plain_channels)
+        self.sharing = Sharing(sharing)
+        self.view_only = view_only
+        self.ticket_keys = TicketKeys()
+        self.viewers: dict[int, Viewer] = {}
+        """By session id."""
+        self.connected: Signal[[Connection]] = Signal()
+        """A connection has come; it has not linked yet."""
+        self.initialized: Signal[[ServerChannel]] = Signal()
+        """A channel was linked."""
+        self.disconnected: Signal[[Connection, ServerChannel | None]] = Signal()
+        """A connection is over; with its channel, if it was linked."""
+        self._context = tls if tls is None or isinstance(tls, ssl.SSLContext) else _context(*tls)
+        self._listener = Listener(self._attend, context=self._context, max_connections=max_connections)
+        self._no_viewers = asyncio.Event()
+        self._no_viewers.set()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def start(self) -> None:
+        """Listen. Raises LinkError if a port or path cannot be had."""
+        try:
+            if self.port is not None:
+                self.port = await self._listener.listen(
+                    self.host, self.port, tls=None if self._context is not None else False
+                )
+            if self.tls_port is not None:
+                self.tls_port = await self._listener.listen(self.host, self.tls_port, tls=True)
+            if self.unix_path is not None:
+                self._listener.listen_unix(self.unix_path)
+        except BaseException:
+            await self._listener.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Tell the viewers, and close everything."""
+        await self._listener.stop()
+        for viewer in list(self.viewers.values()):
+            viewer.leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_DEADLINE):
+                await self._no_viewers.wait()
+        await self._listener.aclose()
+        await self.ticket_keys.aclose()
+
+    # what admission asks
+
+    def offers(self, kind: ChannelType, id: int) -> bool:
+        """Whether the guest has such a channel."""
+        channel = CHANNELS.get(kind)
+        return channel is not None and id in channel.ids(self.guest)
+
+    def capabilities(self, kind: ChannelType) -> Capabilities:
+        """What is announced in a link of this type."""
+        return CHANNELS[kind].announced(self.guest)
+
+    def may_open(self, viewer: Viewer, kind: ChannelType, id: int) -> bool:
+        """Whether a viewer may have this channel now."""
+        channel = CHANNELS[kind]
+        if channel.interactive and viewer.view_only:
+            return False
+        return not (channel.exclusive and any((kind, id) in each.channels for each in self.viewers.values()))
+
+    def channel_list(self, viewer: Viewer) -> list[ChannelEntry]:
+        """The channels that a viewer may link, but main."""
+        return [
+            ChannelEntry(kind, id)
+            for kind, channel in CHANNELS.items()
+            if kind is not ChannelType.MAIN and not (channel.interactive and viewer.view_only)
+            for id in channel.ids(self.guest)
+        ]
+
+    def has_room(self) -> bool:
+        """Whether another viewer may come."""
+        return self.sharing is not Sharing.REFUSE or not self.viewers
+
+    def welcome(self, viewer: Viewer) -> None:
+        """A viewer has come."""
+        if self.sharing is Sharing.TAKE_OVER:
+            for other in list(self.viewers.values()):
+                other.end(f"{viewer.address} takes over")
+        self.viewers[viewer.id] = viewer
+        self._no_viewers.clear()
+        log.info("viewer %s has come%s", viewer.address, ", to look only" if viewer.view_only else "")
+
+    def open_channel(self, viewer: Viewer, kind: ChannelType, id: int, connection: Connection) -> ServerChannel:
+        """Make the channel of a connection that has linked. One that the viewer had before ends."""
+        previous = viewer.channels.get((kind, id))
+        if previous is not None:
+            previous.fail(LinkError(f"{previous.name}: linked again"))
+        channel = viewer.channels[kind, id] = CHANNELS[kind](viewer, id, connection)
+        return channel
+
+    # what the control socket asks
+
+    def set_password(self, password: str) -> None:
+        """Another password for whoever comes from now on."""
+        self.access.set_password(password)
+
+    def expire_password(self, when: float | None) -> None:
+        """Take no password from `when` on, seconds since 1970; None: never."""
+        self.access.expire(when)
+
+    async def _attend(self, connection: Connection, host: str, linked: Callable[[], None]) -> None:
+        """A connection's life, from its first byte."""
+        channel: ServerChannel | None = None
+        self.connected(connection)
+        try:
+            channel = await Admission(self, connection, host).admit()
+            linked()
+            self.initialized(channel)
+            await channel.run()
+        finally:
+            if channel is not None:
+                await self._left(channel)
+            else:
+                await connection.aclose()
+            self.disconnected(connection, channel)
+
+    async def _left(self, channel: ServerChannel) -> None:
+        viewer = channel.viewer
+        if viewer.channels.get(channel.key) is channel:
+            del viewer.channels[channel.key]
+        if channel.channel_type is ChannelType.MAIN:
+            viewer.end("its main channel is closed")
+            self.viewers.pop(viewer.id, None)
+            log.info("viewer %s has left", viewer.address)
+            if not self.viewers:
+                self._no_viewers.set()
+        await channel.aclose()
+
+
+def _context(certificate: str | Path, key: str | Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise EndpointError(f"certificate {certificate}, key {key}: {error}") from None
+    return context

@@ -1,0 +1,76 @@
+"""A viewer: the channels of one client, and what they share."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from caraway.errors import LinkError
+from caraway.server.channel import ServerChannel
+from caraway.server.signal import Signal
+from caraway.wire.constants import ChannelType
+from caraway.wire.messages.main import MouseModes
+
+if TYPE_CHECKING:
+    from caraway.server.guest import Guest
+    from caraway.server.server import Server
+
+LOW_BANDWIDTH = 10 << 20
+"""Bits a second below which a link counts as slow (spec/wire.md 8)."""
+
+START_LATENCY = 400
+"""Milliseconds that a client's media clock is behind the server's (spec/streams.md 5.1)."""
+
+
+class Viewer:
+    """One client, from its main channel's link to its end.
+
+    id: the session id that its other channels present.
+    address: how logs name it.
+    view_only: it may look, and not touch.
+    """
+
+    def __init__(self, server: Server, id: int, address: str, *, view_only: bool) -> None:
+        self.server, self.id, self.address, self.view_only = server, id, address, view_only
+        self.channels: dict[tuple[ChannelType, int], ServerChannel] = {}
+        self.mouse_mode = MouseModes.SERVER
+        self.mouse_mode_changed: Signal[[]] = Signal()
+        self.bit_rate: float | None = None
+        """Bits a second of its link, as the net test found."""
+        self.round_trip: float | None = None
+        """Seconds, as the net test found."""
+        self.latency = START_LATENCY
+        """Milliseconds that its media clock is behind the server's."""
+        self.link_measured: Signal[[]] = Signal()
+
+    @property
+    def guest(self) -> Guest:
+        """Whom it looks at."""
+        return self.server.guest
+
+    @property
+    def low_bandwidth(self) -> bool:
+        """Whether its link is slow; not before it was measured."""
+        return self.bit_rate is not None and self.bit_rate < LOW_BANDWIDTH
+
+    def media_time(self) -> int:
+        """Milliseconds of the server's media clock, which wraps at 2^32."""
+        return time.monotonic_ns() // 1_000_000 & 0xFFFFFFFF
+
+    def end(self, reason: str) -> None:
+        """Close everything of this viewer."""
+        error = LinkError(f"viewer {self.address}: {reason}")
+        for channel in list(self.channels.values()):
+            channel.fail(error)
+
+    def leave(self) -> None:
+        """Tell the client that the server is about to end, then close everything."""
+        main = self.channels.get((ChannelType.MAIN, 0))
+        if main is not None:
+            main.leave()
+        self.end("the server ends")
+
+    def measured(self, round_trip: float, bit_rate: float) -> None:
+        """The net test is over. round_trip: seconds; bit_rate: bits a second."""
+        self.round_trip, self.bit_rate = round_trip, bit_rate
+        self.link_measured()
