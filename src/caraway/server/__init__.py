@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from caraway.lazy import importer
 
 if TYPE_CHECKING:
+    from caraway.server.display_options import DisplayOptions
     from caraway.server.framebuffer import FramebufferGuest
     from caraway.server.guest import Display, Guest, Playback, Port, Record
     from caraway.server.server import Server
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "Display": "caraway.server.guest",
+    "DisplayOptions": "caraway.server.display_options",
     "FramebufferGuest": "caraway.server.framebuffer",
     "Guest": "caraway.server.guest",
     "Playback": "caraway.server.guest",
@@ -23,6 +25,6 @@ _LAZY = {
     "Signal": "caraway.server.signal",
 }
 
-__all__ = ["Display", "FramebufferGuest", "Guest", "Playback", "Port", "Record", "Server", "Signal"]
+__all__ = ["Display", "DisplayOptions", "FramebufferGuest", "Guest", "Playback", "Port", "Record", "Server", "Signal"]
 
 __getattr__ = importer(globals(), _LAZY)

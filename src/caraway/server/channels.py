@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from caraway.server.channel import ServerChannel
 from caraway.server.cursor import CursorChannel
+from caraway.server.display import DisplayChannel
 from caraway.server.inputs import InputsChannel
 from caraway.server.main import MainChannel
 from caraway.wire.constants import ChannelType
 
 CHANNELS: dict[ChannelType, type[ServerChannel]] = {
-    channel.channel_type: channel for channel in (MainChannel, InputsChannel, CursorChannel)
+    channel.channel_type: channel for channel in (MainChannel, DisplayChannel, InputsChannel, CursorChannel)
 }
 """In the order in which clients are told."""

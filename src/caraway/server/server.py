@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Self
 from caraway.errors import EndpointError, LinkError
 from caraway.server.access import Access, Throttle
 from caraway.server.admission import Admission
+from caraway.server.capture import Capture
 from caraway.server.channel import ServerChannel
 from caraway.server.channels import CHANNELS
 from caraway.server.connection import CLOSE_DEADLINE, Connection
-from caraway.server.guest import Guest
+from caraway.server.display_options import DisplayOptions
+from caraway.server.guest import Display, Guest
 from caraway.server.listener import Listener
 from caraway.server.signal import Signal
 from caraway.server.ticket_keys import TicketKeys
@@ -56,6 +58,7 @@ class Server:
     users: names and passwords for SASL, which needs TLS.
     secure_channels, plain_channels: channel types that need TLS, or must not have it.
     view_only: nobody may do more than look.
+    display: compression, loss and video.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Server:
         plain_channels: Iterable[ChannelType] = (),
         sharing: Sharing | str = Sharing.TAKE_OVER,
         view_only: bool = False,
+        display: DisplayOptions | None = None,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         if port is None and tls_port is None and unix_path is None:
@@ -88,6 +92,9 @@ class Server:
         self.secure_channels, self.plain_channels = frozenset(secure_channels), frozenset(plain_channels)
         self.sharing = Sharing(sharing)
         self.view_only = view_only
+        self.display_options = display if display is not None else DisplayOptions()
+        self.captures: dict[Display, Capture] = {}
+        """What viewers of a display share."""
         self.ticket_keys = TicketKeys()
         self.viewers: dict[int, Viewer] = {}
         """By session id."""

@@ -1,0 +1,242 @@
+"""What was last seen of a display: one copy of its pixels, which all of its viewers are brought up to.
+
+The guest says what it has changed, and changes more; nothing is looked at before a viewer can take it. Then pixels are
+compared with the copy: what is the same is not sent again, what was moved is found, and viewers' backlogs grow by the
+rest. A backlog counts from the copy, not from the guest's pixels, so that all viewers see the same moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from caraway.canvas.region import Box, bounding_box
+from caraway.codecs.bitmap import Bitmap, PixelFormat
+from caraway.codecs.glz import Dictionary
+from caraway.server import scroll
+from caraway.server.damage import MAX_COPIES, Backlog, Copy, Region, area
+from caraway.server.encoder import Settings, choose, encode
+from caraway.server.guest import Display
+from caraway.server.tiles import Tile, Tiles
+from caraway.wire.messages.draw import DrawCopy, Rop, ScaleMode
+from caraway.wire.messages.images import GlzImage, Image, ImageFlags, JpegImage, MaskFlags, QMask, ZlibGlzImage
+from caraway.wire.messages.shapes import Point, Rect
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MIN_INTERVAL = 0.008
+"""Seconds between two looks at a display: more than a hundred a second show nobody more."""
+
+_BAND = 32
+"""Rows that are compared at once: a 4K screen's fit a processor's second cache."""
+_GAP = 64
+"""Columns without a change between two boxes."""
+
+_image_ids = itertools.count(1)
+NO_MASK = QMask(MaskFlags(0), Point(0, 0), None)
+
+
+class View(Protocol):
+    """A viewer of a display."""
+
+    backlog: Backlog
+
+    def wake(self) -> None:
+        """There may be something to send."""
+
+
+class Capture:
+    """A copy of a display's pixels, and the viewers that look at it. It costs nothing while there are none."""
+
+    def __init__(self, display: Display) -> None:
+        self.display = display
+        self.box = Box(0, 0, 0, 0)
+        """Size of the copy."""
+        self.tiles = Tiles()
+        self.views: list[View] = []
+        self._pixels = bytearray()
+        self._hints: list[Copy] = []
+        self._pending = Region()
+        self._resized = False
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._disconnects: list[Callable[[], None]] = []
+
+    def attach(self, view: View) -> None:
+        """A viewer has come: it lacks everything."""
+        if not self.views:
+            display = self.display
+            self._disconnects = [
+                display.damaged.connect(self._damaged),
+                display.copied.connect(self._copied),
+                display.resized.connect(self._was_resized),
+            ]
+            self._restart()
+        self.views.append(view)
+        view.backlog.restart(_whole(self.box))
+
+    def detach(self, view: View) -> None:
+        """A viewer has left."""
+        self.views.remove(view)
+        if not self.views:
+            for disconnect in self._disconnects:
+                disconnect()
+            if self._timer is not None:
+                self._timer.cancel()
+            self.box, self._pixels, self._timer = Box(0, 0, 0, 0), bytearray(), None
+            self.tiles.clear()
+
+    def update(self) -> None:
+        """Look at what the guest has changed since, unless it was looked at just now: then later."""
+        if self._resized:
+            self._resized = False
+            if self.box != self.display.box:
+                self._restart()
+                return
+            self._pending.add(self.box)
+        if not (self._pending or self._hints) or not self.box.width:
+            return
+        began = time.monotonic()
+        if began < self._due:
+            self._wake_later()
+            return
+        self._compare()
+        took = time.monotonic() - began
+        self._due = began + max(MIN_INTERVAL, 2 * took)
+        self._wake_views()
+
+    def tile(self, box: Box, settings: Settings, dictionary: Dictionary | None = None) -> Tile:
+        """A piece of the picture as a drawing message. What a dictionary was used for must be sent."""
+        if dictionary is None:
+            settings = settings.shareable()
+        tile = self.tiles.get(box, settings)
+        if tile is not None:
+            return tile
+        picture = self.picture(box)
+        payload = encode(picture, choose(picture, settings), settings, dictionary)
+        image = Image(next(_image_ids), ImageFlags(0), box.width, box.height, payload)
+        drawing = DrawCopy(
+            0, rect_of(box), None, image, Rect(0, 0, box.height, box.width), Rop.OP_PUT, ScaleMode.INTERPOLATE, NO_MASK
+        )
+        tile = Tile(drawing.id, drawing.pack(), isinstance(payload, JpegImage))
+        if len(self.views) > 1 and not isinstance(payload, GlzImage | ZlibGlzImage):
+            self.tiles.put(box, settings, tile)
+        return tile
+
+    def picture(self, box: Box) -> Bitmap:
+        """A piece of the copy, not copied again."""
+        stride = 4 * self.box.width
+        rows = memoryview(self._pixels)[box.top * stride + 4 * box.left :]
+        return Bitmap(box.width, box.height, PixelFormat.BGRX32, stride, rows)
+
+    def _restart(self) -> None:
+        """Copy everything anew."""
+        display = self.display
+        self.box = display.box
+        self._pixels = bytearray(4 * self.box.width * self.box.height)
+        self._hints, self._pending, self._resized = [], Region(), False
+        self.tiles.clear()
+        if self._pixels:
+            self._copied_words()[:] = self._guest_words()
+        for view in self.views:
+            view.backlog.restart(_whole(self.box))
+            view.wake()
+
+    def _damaged(self, box: Box) -> None:
+        self._pending.add(box)
+        self._wake_views()
+
+    def _copied(self, box: Box, dx: int, dy: int) -> None:
+        if len(self._hints) < MAX_COPIES:
+            self._hints.append(Copy(box, dx, dy))
+        self._damaged(box)
+
+    def _was_resized(self) -> None:
+        self._resized = True
+        self._wake_views()
+
+    def _wake_views(self) -> None:
+        for view in self.views:
+            view.wake()
+
+    def _wake_later(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(self._due, self._now_due)
+
+    def _now_due(self) -> None:
+        self._timer = None
+        self._wake_views()
+
+    def _compare(self) -> None:
+        copied, guest = self._copied_words(), self._guest_words()
+        hints, self._hints = self._hints, []
+        for hint in hints:
+            self._move(hint)
+        boxes = self._pending.take_all()
+        changed = [part for box in boxes for part in changes(copied, guest, box)]
+        if area(changed) >= scroll.MIN_PIXELS:
+            moved = scroll.find(copied, guest, bounding_box(changed))
+            if moved is not None:
+                self._move(moved)
+                suspects = Region((*changed, moved.box))
+                changed = [part for box in suspects for part in changes(copied, guest, box)]
+        for box in changed:
+            part = slice(box.top, box.bottom), slice(box.left, box.right)
+            copied[part] = guest[part]
+            self.tiles.changed(box)
+            for view in self.views:
+                view.backlog.damage(box)
+
+    def _move(self, copy: Copy) -> None:
+        """Move content, here and at the viewers."""
+        words, box, source = self._copied_words(), copy.box, copy.source
+        words[box.top : box.bottom, box.left : box.right] = words[
+            source.top : source.bottom, source.left : source.right
+        ].copy()
+        self.tiles.changed(box)
+        for view in self.views:
+            view.backlog.copy(copy)
+
+    def _copied_words(self) -> NDArray[np.uint32]:
+        import numpy as np
+
+        return np.ndarray((self.box.height, self.box.width), "<u4", self._pixels)
+
+    def _guest_words(self) -> NDArray[np.uint32]:
+        import numpy as np
+
+        display = self.display
+        shape = display.height, display.width
+        return np.ndarray(shape, "<u4", display.pixels, strides=(display.stride, 4))
+
+
+def changes(before: NDArray[np.uint32], after: NDArray[np.uint32], box: Box) -> list[Box]:
+    """Where pixels differ within a box: boxes around all of them."""
+    found: list[Box] = []
+    for top in range(box.top, box.bottom, _BAND):
+        bottom = min(top + _BAND, box.bottom)
+        differs = before[top:bottom, box.left : box.right] != after[top:bottom, box.left : box.right]
+        columns = differs.any(axis=0).nonzero()[0]
+        if not len(columns):
+            continue
+        breaks = ((columns[1:] - columns[:-1]) > _GAP).nonzero()[0]
+        firsts = columns[[0, *(breaks + 1)]].tolist()
+        lasts = columns[[*breaks, -1]].tolist()
+        for first, last in zip(firsts, lasts, strict=True):
+            rows = differs[:, first : last + 1].any(axis=1).nonzero()[0]
+            found.append(Box(box.left + first, top + int(rows[0]), box.left + last + 1, top + int(rows[-1]) + 1))
+    return list(Region(found)) if len(found) > 1 else found
+
+
+def rect_of(box: Box) -> Rect:
+    """A box as messages have it."""
+    return Rect(box.top, box.left, box.bottom, box.right)
+
+
+def _whole(box: Box) -> tuple[Box, ...]:
+    return (box,) if box.width and box.height else ()

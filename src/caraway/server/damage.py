@@ -1,0 +1,209 @@
+"""What one picture lacks of another: a region of boxes, and copies to be made first.
+
+A viewer that falls behind costs its backlog and nothing more: boxes are bounded in number and merged, so a region may
+say more than was damaged, never less.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from caraway.canvas.region import Box, bounding_box, intersect
+
+MAX_BOXES = 32
+"""Of a region. What is more is merged: the pixels between boxes cost less than many boxes."""
+
+MAX_COPIES = 16
+"""That may wait for a viewer. Further ones become damage."""
+
+CELL_WIDTH, CELL_HEIGHT = 512, 256
+"""Pixels of a cell: what is encoded at once, some milliseconds of work. All viewers of a display cut their regions by
+the same grid, and so find the same pieces."""
+
+_SMALL_WASTE = 512
+"""Pixels that may be sent in vain to send one box instead of two."""
+
+
+class Copy(NamedTuple):
+    """What `box` shows came from (dx, dy) pixels left and above of it."""
+
+    box: Box
+    dx: int
+    dy: int
+
+    @property
+    def source(self) -> Box:
+        """Where it came from."""
+        return self.box.moved(-self.dx, -self.dy)
+
+
+def area(boxes: Iterable[Box]) -> int:
+    """Pixels of disjoint boxes."""
+    return sum(box.width * box.height for box in boxes)
+
+
+class Region:
+    """Disjoint boxes, at most about MAX_BOXES."""
+
+    def __init__(self, boxes: Iterable[Box] = ()) -> None:
+        self.boxes: list[Box] = []
+        self._next_cell = (0, 0)
+        for box in boxes:
+            self.add(box)
+
+    def __repr__(self) -> str:
+        return f"<Region {self.boxes}>"
+
+    def __bool__(self) -> bool:
+        return bool(self.boxes)
+
+    def __iter__(self) -> Iterator[Box]:
+        return iter(self.boxes)
+
+    def clear(self) -> None:
+        """No boxes."""
+        self.boxes = []
+
+    def add(self, box: Box) -> None:
+        """These pixels too."""
+        self._put(box)
+        while len(self.boxes) > MAX_BOXES:
+            last = self.boxes.pop()
+            nearest = min(self.boxes, key=lambda other: _waste(last, other))
+            self.boxes.remove(nearest)
+            self._put(bounding_box((last, nearest)))
+
+    def _put(self, box: Box) -> None:
+        if any(_contains(other, box) for other in self.boxes):
+            return
+        rest = self.boxes
+        while True:
+            near = [other for other in rest if _waste(box, other) <= _SMALL_WASTE]
+            if not near:
+                break
+            rest = [other for other in rest if other not in near]
+            box = bounding_box((box, *near))
+        self.boxes = [piece for other in rest for piece in _without(other, box)]
+        self.boxes.append(box)
+
+    def remove(self, box: Box) -> None:
+        """These pixels no more."""
+        self.boxes = [piece for other in self.boxes for piece in _without(other, box)]
+
+    def within(self, box: Box) -> list[Box]:
+        """What lies in a box."""
+        return [part for other in self.boxes if (part := intersect(other, box)) is not None]
+
+    def covers(self, box: Box) -> bool:
+        """Whether one of the boxes holds all of this one."""
+        return any(_contains(other, box) for other in self.boxes)
+
+    def copy(self, copy: Copy) -> None:
+        """Pixels were moved: what was lacking where they come from is lacking where they are now."""
+        moved = [part.moved(copy.dx, copy.dy) for part in self.within(copy.source)]
+        self.remove(copy.box)
+        for part in moved:
+            self.add(part)
+
+    def take_all(self) -> list[Box]:
+        """Remove everything, and give it."""
+        boxes, self.boxes = self.boxes, []
+        return boxes
+
+    def take_cell(self) -> list[Box]:
+        """Remove what lies in one cell of the grid, and give it. Each has its turn, however often others change."""
+        cell = min(filter(None, (_first_cell(box, self._next_cell) for box in self.boxes)), default=None)
+        if cell is None:
+            self._next_cell = (0, 0)
+            if not self.boxes:
+                return []
+            return self.take_cell()
+        row, column = cell
+        self._next_cell = row, column + 1
+        left, top = column * CELL_WIDTH, row * CELL_HEIGHT
+        bounds = Box(left, top, left + CELL_WIDTH, top + CELL_HEIGHT)
+        taken = self.within(bounds)
+        self.remove(bounds)
+        return taken
+
+
+class Backlog:
+    """How far a viewer's picture is behind: it equals the display's once `copies` and then `dirty` have been sent."""
+
+    def __init__(self) -> None:
+        self.copies: deque[Copy] = deque()
+        self.dirty = Region()
+        self.lossy = Region()
+        """What was sent with loss."""
+
+    def __bool__(self) -> bool:
+        return bool(self.copies or self.dirty)
+
+    def restart(self, boxes: Iterable[Box]) -> None:
+        """The viewer has nothing of these."""
+        self.copies.clear()
+        self.dirty, self.lossy = Region(boxes), Region()
+
+    def damage(self, box: Box) -> None:
+        """These pixels have changed."""
+        self.dirty.add(box)
+
+    def copy(self, copy: Copy) -> None:
+        """Pixels were moved."""
+        if len(self.copies) == MAX_COPIES or self.dirty.covers(copy.source):
+            self.damage(copy.box)
+        elif not self.dirty.covers(copy.box):
+            self.copies.append(copy)
+            self.dirty.copy(copy)
+            self.lossy.copy(copy)
+
+    def sent(self, box: Box, *, lossy: bool) -> None:
+        """These pixels are on their way."""
+        if lossy:
+            self.lossy.add(box)
+        else:
+            self.lossy.remove(box)
+
+
+def _contains(outer: Box, inner: Box) -> bool:
+    return outer[0] <= inner[0] and outer[1] <= inner[1] and outer[2] >= inner[2] and outer[3] >= inner[3]
+
+
+def _waste(one: Box, other: Box) -> int:
+    """Pixels of the box around two that are in neither."""
+    left, top, right, bottom = one
+    left2, top2, right2, bottom2 = other
+    wide, narrow = (max(right, right2) - min(left, left2)), (min(right, right2) - max(left, left2))
+    high, low = (max(bottom, bottom2) - min(top, top2)), (min(bottom, bottom2) - max(top, top2))
+    waste = wide * high - (right - left) * (bottom - top) - (right2 - left2) * (bottom2 - top2)
+    return waste + narrow * low if narrow > 0 and low > 0 else waste
+
+
+def _without(box: Box, hole: Box) -> list[Box]:
+    """What is left of a box, as disjoint boxes."""
+    shared = intersect(box, hole)
+    if shared is None:
+        return [box]
+    if shared == box:
+        return []
+    pieces = (
+        Box(box.left, box.top, box.right, shared.top),
+        Box(box.left, shared.top, shared.left, shared.bottom),
+        Box(shared.right, shared.top, box.right, shared.bottom),
+        Box(box.left, shared.bottom, box.right, box.bottom),
+    )
+    return [piece for piece in pieces if piece.width > 0 and piece.height > 0]
+
+
+def _first_cell(box: Box, start: tuple[int, int]) -> tuple[int, int] | None:
+    """The first cell, row by row from `start` on, that has a part of a box."""
+    row, column = start
+    first_row, last_row = box.top // CELL_HEIGHT, (box.bottom - 1) // CELL_HEIGHT
+    first, last = box.left // CELL_WIDTH, (box.right - 1) // CELL_WIDTH
+    if row < first_row:
+        return first_row, first
+    if row <= last_row and column <= last:
+        return row, max(column, first)
+    return (row + 1, first) if row < last_row else None

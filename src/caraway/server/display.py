@@ -1,0 +1,256 @@
+"""The display channel: a display's pixels for one viewer, made when the viewer can take them (spec/messages.md 2).
+
+There is no queue of drawings. What changes makes the viewer's backlog grow, and when there is room in its flow a piece
+of the backlog is encoded from the newest pixels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from caraway.canvas.region import Box
+from caraway.codecs.glz import MAX_WINDOW_PIXELS, Dictionary
+from caraway.errors import CarawayError, LinkError, ProtocolError
+from caraway.server.capture import Capture, rect_of
+from caraway.server.channel import ServerChannel
+from caraway.server.connection import Connection
+from caraway.server.damage import Backlog, Copy, Region
+from caraway.server.display_options import applies
+from caraway.server.encoder import Settings
+from caraway.wire.capabilities import Capabilities
+from caraway.wire.constants import ChannelType
+from caraway.wire.messages.display import (
+    DisplayCapability,
+    Head,
+    ImageCompression,
+    Init,
+    InvalAllPalettes,
+    Mark,
+    MonitorsConfig,
+    PreferredCompression,
+    PreferredVideoCodecType,
+    StreamDestroyAll,
+    StreamReport,
+    SurfaceCreate,
+    SurfaceDestroy,
+    SurfaceFlags,
+    SurfaceFormat,
+)
+from caraway.wire.messages.draw import CopyBits
+from caraway.wire.messages.handlers import handles
+from caraway.wire.messages.shapes import Point
+
+if TYPE_CHECKING:
+    from caraway.server.guest import Guest
+    from caraway.server.viewer import Viewer
+
+INIT_DEADLINE = 30.0
+"""Seconds until the first message of a client."""
+
+REFINE_DELAY = 0.3
+"""Seconds without a change until what was sent with loss is sent without."""
+
+MOST_DICTIONARIES = 4
+"""Viewers of a display up to which each may have its own GLZ images. Images of more viewers are made once for all."""
+
+PRIMARY = 0
+
+
+class DisplayChannel(ServerChannel):
+    """One display of the guest, shown to one viewer."""
+
+    channel_type = ChannelType.DISPLAY
+    capabilities = Capabilities(
+        [
+            DisplayCapability.MONITORS_CONFIG,
+            DisplayCapability.STREAM_REPORT,
+            DisplayCapability.PREF_COMPRESSION,
+            DisplayCapability.PREF_VIDEO_CODEC_TYPE,
+        ]
+    )
+    acked = True
+
+    @classmethod
+    def ids(cls, guest: Guest) -> Sequence[int]:
+        return range(len(guest.displays))
+
+    def __init__(self, viewer: Viewer, id: int, connection: Connection) -> None:
+        super().__init__(viewer, id, connection)
+        server = viewer.server
+        display = self.guest.displays[id]
+        self.options = server.display_options
+        self.capture = server.captures.setdefault(display, Capture(display))
+        self.backlog = Backlog()
+        self.dictionary: Dictionary | None = None
+        """The GLZ images that this viewer has, on all its displays."""
+        self.dictionary_id = 0
+        self._preferred: ImageCompression | None = None
+        self._initialized = False
+        self._surface = Box(0, 0, 0, 0)
+        """Size of the viewer's primary surface."""
+        self._unseen = Region()
+        """What the viewer has never had of that surface; it is shown when nothing is left."""
+        self._marked = True
+        self._turn: asyncio.Handle | None = None
+        self._refinement: asyncio.TimerHandle | None = None
+        self._lossy_since = 0.0
+
+    def start(self) -> None:
+        self._expecting = self.spawn(self._expect_init())
+
+    def closed(self) -> None:
+        for handle in (self._turn, self._refinement):
+            if handle is not None:
+                handle.cancel()
+        if self._initialized:
+            self.capture.detach(self)
+
+    def wake(self) -> None:
+        """Send something soon, if the viewer can take it."""
+        if self._turn is None and self.flow.room:
+            self._turn = asyncio.get_running_loop().call_soon(self._take_turn)
+
+    async def _expect_init(self) -> None:
+        await asyncio.sleep(INIT_DEADLINE)
+        raise LinkError(f"{self.name}: no INIT within {INIT_DEADLINE:g} s")
+
+    @handles(Init)
+    def _init(self, message: Init) -> None:
+        if self._initialized:
+            raise ProtocolError(f"{self.name}: a second INIT")
+        self._initialized = True
+        self._expecting.cancel()
+        self.dictionary_id = message.glz_dictionary_id
+        self.dictionary = self._shared_dictionary() or _dictionary(message.glz_dictionary_window_size)
+        self.send(InvalAllPalettes())
+        self.capture.attach(self)
+        self.flow.on_room = self.wake
+        self.wake()
+
+    @handles(PreferredCompression)
+    def _preferred_compression(self, message: PreferredCompression) -> None:
+        if message.image_compression in ImageCompression:
+            self._preferred = ImageCompression(message.image_compression)
+
+    @handles(PreferredVideoCodecType)
+    def _preferred_video_codec_type(self, message: PreferredVideoCodecType) -> None:
+        pass
+
+    @handles(StreamReport)
+    def _stream_report(self, message: StreamReport) -> None:
+        pass
+
+    def _shared_dictionary(self) -> Dictionary | None:
+        """The one of another display of this viewer, if it has the same id."""
+        for channel in self.viewer.channels.values():
+            if (
+                isinstance(channel, DisplayChannel)
+                and channel.dictionary is not None
+                and channel.dictionary_id == self.dictionary_id
+            ):
+                return channel.dictionary
+        return None
+
+    def _take_turn(self) -> None:
+        """Send a piece of what the viewer lacks; more of it after others have had their turn."""
+        self._turn = None
+        try:
+            self.capture.update()
+            if self._surface != self.capture.box:
+                self._replace_surface()
+            if self.flow.room and self._send_piece():
+                self.wake()
+        except CarawayError as error:
+            self.fail(error)
+
+    def _replace_surface(self) -> None:
+        """The display has another size: the viewer needs a surface of it."""
+        if self._surface.width:
+            self.send(SurfaceDestroy(PRIMARY))
+            self.send(InvalAllPalettes())
+            self.send(StreamDestroyAll())
+        box = self._surface = self.capture.box
+        self._marked = not box.width
+        self._unseen = Region(self.backlog.dirty)
+        if box.width:
+            self.send(SurfaceCreate(PRIMARY, box.width, box.height, SurfaceFormat.XRGB32, SurfaceFlags.PRIMARY))
+
+    def _send_piece(self) -> bool:
+        """Send what takes some milliseconds to encode. False: the viewer lacks nothing."""
+        backlog = self.backlog
+        while backlog.copies:
+            self._send_copy(backlog.copies.popleft())
+        if self._unseen:
+            boxes = self._unseen.take_cell()
+            for box in boxes:
+                backlog.dirty.remove(box)
+        else:
+            boxes = backlog.dirty.take_cell()
+        for box in boxes:
+            self._send_picture(box, lossless=False)
+        if not self._marked and not self._unseen:
+            self._mark()
+        if not boxes:
+            boxes = self._refine()
+        return bool(boxes)
+
+    def _mark(self) -> None:
+        """The surface is complete."""
+        self._marked = True
+        if DisplayCapability.MONITORS_CONFIG in self.connection.client_capabilities:
+            head = Head(0, PRIMARY, self._surface.width, self._surface.height, 0, 0, 0)
+            self.send(MonitorsConfig(1, [head]))
+        self.send(Mark())
+
+    def _send_copy(self, copy: Copy) -> None:
+        source = copy.source
+        self.send(CopyBits(PRIMARY, rect_of(copy.box), None, Point(source.left, source.top)))
+
+    def _send_picture(self, box: Box, *, lossless: bool) -> None:
+        settings = self._settings()
+        if lossless:
+            settings = settings._replace(lossy=False)
+        alone = len(self.capture.views) <= MOST_DICTIONARIES
+        tile = self.capture.tile(box, settings, self.dictionary if alone else None)
+        self.backlog.sent(box, lossy=tile.lossy)
+        if tile.lossy:
+            self._lossy_since = asyncio.get_running_loop().time()
+        self.flow.send_body(tile.type, tile.body)
+
+    def _refine(self) -> list[Box]:
+        """Once nothing has changed for a while, send again what was sent with loss."""
+        if not self.backlog.lossy:
+            return []
+        loop = asyncio.get_running_loop()
+        due = self._lossy_since + REFINE_DELAY
+        if loop.time() < due:
+            if self._refinement is None:
+                self._refinement = loop.call_at(due, self._refinement_due)
+            return []
+        boxes = self.backlog.lossy.take_cell()
+        for box in boxes:
+            self._send_picture(box, lossless=True)
+        return boxes
+
+    def _refinement_due(self) -> None:
+        self._refinement = None
+        self.wake()
+
+    def _settings(self) -> Settings:
+        slow = self.viewer.low_bandwidth
+        compression = self._preferred or self.options.image_compression
+        if self.connection.local and compression in (ImageCompression.AUTO_GLZ, ImageCompression.AUTO_LZ):
+            compression = ImageCompression.OFF
+        return Settings(
+            compression,
+            lz4=DisplayCapability.LZ4_COMPRESSION in self.connection.client_capabilities,
+            lossy=applies(self.options.jpeg, slow),
+            zlib=applies(self.options.zlib, slow),
+        )
+
+
+def _dictionary(window_pixels: int) -> Dictionary | None:
+    """A viewer's dictionary of the size that it asks for; none where it asks for a size that cannot be."""
+    return Dictionary(window_pixels) if 0 < window_pixels <= MAX_WINDOW_PIXELS else None
