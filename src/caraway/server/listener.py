@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
-import os
 import socket
 import ssl
-import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import cast
@@ -17,6 +14,7 @@ from typing import cast
 from caraway.errors import CarawayError, DeadlineError, LinkError, TlsError
 from caraway.server.connection import Connection
 from caraway.server.tasks import Tasks
+from caraway.server.unix_socket import UnixSocket
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +58,7 @@ class Listener:
         self._attend, self._context, self._max_connections = attend, context, max_connections
         self._accepting, self._tasks = Tasks(), Tasks()
         self._sockets: list[socket.socket] = []
-        self._paths: list[tuple[Path, int]] = []
+        self._unix_sockets: list[UnixSocket] = []
         self._linking: dict[asyncio.Task[None], None] = {}
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -91,29 +89,16 @@ class Listener:
 
     def listen_unix(self, path: Path) -> None:
         """Listen on a socket that only its owner may use. Raises LinkError if that is not possible."""
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                if stat.S_ISSOCK(path.lstat().st_mode) and not _answers(path):
-                    path.unlink()
-            made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                _bind_privately(made, path)
-            except BaseException:
-                made.close()
-                raise
-        except OSError as error:
-            raise LinkError(f"cannot listen on {path}: {error.strerror or error}") from None
-        self._paths.append((path, path.stat().st_ino))
-        self._start(made, False)
+        made = UnixSocket(path)
+        self._unix_sockets.append(made)
+        self._start(made.socket, False)
 
     async def aclose(self) -> None:
         """Listen no more, and end every connection."""
         await self.stop()
         await self._tasks.aclose()
-        for path, inode in self._paths:
-            with contextlib.suppress(OSError):
-                if path.stat().st_ino == inode:
-                    path.unlink()
+        for unix in self._unix_sockets:
+            unix.close()
 
     async def stop(self) -> None:
         """Take no more connections; those that have linked live on."""
@@ -238,25 +223,6 @@ def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
         made.close()
         raise
     return made
-
-
-def _bind_privately(made: socket.socket, path: Path) -> None:
-    mask = os.umask(0o177)
-    try:
-        made.bind(os.fspath(path))
-    finally:
-        os.umask(mask)
-
-
-def _answers(path: Path) -> bool:
-    """Whether a server listens on a socket's path."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(os.fspath(path))
-        except OSError:
-            return False
-        return True
 
 
 def _tune(made: socket.socket) -> None:

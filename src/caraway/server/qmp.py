@@ -199,7 +199,7 @@ class Dialogue:
         negotiate = Command("qmp_capabilities", self._negotiate, (Parameter("enable", "array", optional=True),))
         version = Command("query-version", self.version)
         listing = Command("query-commands", self._names)
-        self._commands = {command.name: command for command in (negotiate, version, listing)} | commands
+        self._commands = {command.name: command for command in (negotiate, version, listing)} | dict(commands)
         self._package = package
         self._requests = Requests()
         self.negotiated = False

@@ -1,0 +1,149 @@
+"""The commands and events of the control socket that are about SPICE: QEMU's, with its types and its answers.
+
+What QEMU 7.2 answers was learned from it (docs/protocol-notes.md).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import re
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from caraway.errors import AuthError
+from caraway.server.qmp import Command, CommandError, Parameter
+from caraway.wire.messages.main import MouseModes
+
+if TYPE_CHECKING:
+    from caraway.server.channel import ServerChannel
+    from caraway.server.connection import Connection
+    from caraway.server.server import Server
+
+log = logging.getLogger(__name__)
+
+MAX_DIGITS = 18
+"""Of a number of seconds. QEMU's clock has 63 bits; what does not fit is a time before 1970."""
+
+MAX_PASSWORD = 60
+"""Bytes of a password that every client can send; a ticket carries some more."""
+
+_NUMBER = re.compile(r"\s*([+-]?)0*([0-9]*)", re.ASCII)
+
+Info = Mapping[str, object]
+
+
+class SpiceCommands:
+    """What a client may ask of a server."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        protocol = Parameter("protocol", values=("vnc", "spice"))
+        connected = Parameter("connected", values=("keep", "fail", "disconnect"), optional=True)
+        self.table: Mapping[str, Command] = {
+            command.name: command
+            for command in (
+                Command("query-spice", self.query_spice),
+                Command("set_password", self.set_password, (protocol, Parameter("password"), connected)),
+                Command("expire_password", self.expire_password, (protocol, Parameter("time"))),
+            )
+        }
+
+    def query_spice(self) -> Info:
+        """What the server is, and the channels that are linked."""
+        server = self._server
+        ports = {"port": server.port, "tls-port": server.tls_port}
+        listens = server.port is not None or server.tls_port is not None
+        return {
+            "enabled": True,
+            "migrated": False,
+            "host": server.host or "*" if listens else str(server.unix_path),
+            **{name: port for name, port in ports.items() if port is not None},
+            "auth": auth(server),
+            "compiled-version": importlib.metadata.version("caraway"),
+            "mouse-mode": self._mouse_mode(),
+            "channels": [
+                channel_info(channel, connection_info(channel.connection)[1]) for channel in self._channels()
+            ],
+        }
+
+    def set_password(self, protocol: str, password: str, connected: str = "keep") -> Info:
+        """Another password; what becomes of viewers that are there says `connected`."""
+        server = self._server
+        viewers = list(server.viewers.values())
+        if protocol == "vnc" and connected != "keep":
+            raise CommandError("Invalid parameter 'connected'")
+        refused = auth(server) != "spice" or (connected == "fail" and viewers)
+        if protocol == "vnc" or refused or len(password.encode()) > MAX_PASSWORD:
+            raise CommandError("Could not set password")
+        try:
+            server.set_password(password)
+        except AuthError:
+            raise CommandError("Could not set password") from None
+        log.info("the password was changed")
+        if connected == "disconnect":
+            for viewer in viewers:
+                viewer.end("the password was changed")
+        return {}
+
+    def expire_password(self, protocol: str, time: str) -> Info:
+        """Take no password any more from a time on."""
+        if protocol == "vnc":
+            raise CommandError("Could not set password expire time")
+        when = expiry(time)
+        self._server.expire_password(when)
+        log.info("the password expires %s", "never" if when is None else f"at {when:.0f} s since 1970")
+        return {}
+
+    def _channels(self) -> Iterator[ServerChannel]:
+        for viewer in self._server.viewers.values():
+            yield from (channel for channel in viewer.channels.values() if not channel.connection.over)
+
+    def _mouse_mode(self) -> str:
+        modes = [viewer.mouse_mode for viewer in self._server.viewers.values()]
+        return "client" if MouseModes.CLIENT in modes else "server"
+
+
+def expiry(text: str) -> float | None:
+    """When a password expires, in seconds since 1970; None: never. What makes no sense has expired, as with QEMU."""
+    if text == "never":
+        return None
+    number = _NUMBER.match(text.removeprefix("+"))
+    assert number is not None
+    sign, digits = number.groups()
+    if sign == "-" or len(digits) > MAX_DIGITS:
+        return 0
+    return int(digits or 0) + (time.time() if text.startswith("+") else 0)
+
+
+def auth(server: Server) -> str:
+    """How viewers prove who they are."""
+    if server.access.needs_password:
+        return "spice"
+    return "sasl" if server.access.lookup is not None else "none"
+
+
+def connection_info(connection: Connection) -> tuple[Info, Info]:
+    """The server's and the client's address of a connection, as QEMU's events tell them."""
+    transport = connection.transport
+    assert transport is not None
+    return _address(transport.get_extra_info("sockname")), _address(transport.get_extra_info("peername"))
+
+
+def _address(name: object) -> Info:
+    if not isinstance(name, tuple):
+        return {"host": "localhost", "port": "", "family": "unix"}
+    return {"host": name[0], "port": str(name[1]), "family": "ipv6" if ":" in name[0] else "ipv4"}
+
+
+def channel_info(channel: ServerChannel, client: Info) -> Info:
+    """A channel that is linked. client: whose it is, as of `connection_info`."""
+    id = channel.viewer.id
+    return {
+        **client,
+        "connection-id": id - (1 << 32) if id >> 31 else id,
+        "channel-type": int(channel.channel_type),
+        "channel-id": channel.id,
+        "tls": channel.connection.secure,
+    }
