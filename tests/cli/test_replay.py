@@ -67,6 +67,20 @@ async def test_stats(tmp_path: Path) -> None:
     ]
 
 
+async def test_recording_that_ends_within_a_message(tmp_path: Path) -> None:
+    """What came before it is drawn; the message, large or small, or only its header, is left out."""
+    for headers, framed in (MINI, mini), (FULL, full):
+        large = framed(4000, bytes(100_000))
+        for cut in (3, 40, len(large) - 1):
+            records = [*session(*SCREEN, headers=headers), (DISPLAY, SERVER_BYTES, 60, large[:cut])]
+            picture = tmp_path / "last.png"
+            ended = await caraway("replay", str(write(tmp_path, pack(records))), "-o", str(picture), "--timeout", "30")
+            assert ended.code == 0, ended
+            assert "display:0 ends within a message, which is left out" in ended.err
+            with Image.open(picture) as image:
+                assert image.convert("RGB").getpixel((1, 1)) == (16, 32, 48)
+
+
 async def test_what_cannot_be_replayed(tmp_path: Path) -> None:
     picture = str(tmp_path / "last.png")
     noise = tmp_path / "noise.cap"

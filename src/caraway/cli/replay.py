@@ -23,7 +23,8 @@ def command(file: str, output: str | None, display: int, stats: bool, timeout: f
     """Put a recorded session through the client as fast as it goes, and save the picture that it leaves.
 
     FILE is a capture as the recorder of this project writes it, also compressed (.xz, .gz). With --stats: seconds and
-    CPU seconds from the first link to the last drawn message, CPU seconds in all, peak memory, messages.
+    CPU seconds from the first link to the last drawn message, CPU seconds in all, peak memory, messages. A message that
+    the recording's end cuts off is left out, with a warning.
     """
     run(_replay(file, output, display, stats, timeout, as_json), as_json=as_json)
 
@@ -50,6 +51,8 @@ async def _replay(
                 picture = displays[number].screenshot()
     finally:
         recording.close()
+    for name in recording.cut:
+        click.echo(f"caraway: {file}: {name} ends within a message, which is left out", err=True)
     result: dict[str, Any] = {"file": output}
     if picture is not None and output is not None:
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import mmap
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +26,8 @@ from caraway.wire.capabilities import Capabilities, CommonCapability
 from caraway.wire.capture import CapturedConnection, load
 from caraway.wire.constants import ChannelType, LinkErrorCode, Sender
 from caraway.wire.fields import codec as layout
-from caraway.wire.framing import pack_header
+from caraway.wire.framing import FULL_HEADER, MINI_HEADER, pack_header
+from caraway.wire.limits import MAX_MESSAGE_SIZE
 from caraway.wire.link import ClientLink, LinkRequested, ServerLink, TicketReceived
 from caraway.wire.messages.base import messages
 from caraway.wire.messages.common import Ping, Pong
@@ -57,6 +59,8 @@ class Recording:
         }
         for connection, data in capture.payload(Sender.SERVER):
             self._payloads[connection].write(data)
+        self.cut = [c.name for c, payload in self._payloads.items() if _cut(payload, c.mini)]
+        """Channels whose connection ends within a message, which is left out."""
         self._missing = {connection for connection in self._payloads if connection.channel_type == ChannelType.DISPLAY}
         self._unplayed = list(self._payloads)
 
@@ -83,6 +87,24 @@ class Recording:
         self._missing.discard(connection)
         if not self._missing:
             self.finished.set()
+
+
+def _cut(payload: IO[bytes], mini: bool) -> bool:
+    """Cut off a last message that is not whole; tells whether there was one."""
+    size = payload.tell()
+    if not size:
+        return False
+    header, end = MINI_HEADER if mini else FULL_HEADER, 0
+    with mmap.mmap(payload.fileno(), size, access=mmap.ACCESS_READ) as data:
+        while end + header.size <= size:
+            body = header.unpack_from(data, end)[1 if mini else 2]
+            if body > MAX_MESSAGE_SIZE:
+                return False
+            if end + header.size + body > size:
+                break
+            end += header.size + body
+    payload.truncate(end)
+    return end < size
 
 
 @asynccontextmanager
