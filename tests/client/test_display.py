@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 import caraway
+from caraway.canvas import raster
 from caraway.client import Screenshot, Session
 from caraway.client.display import DisplayChannel
 from caraway.client.images import MAX_PALETTES
 from caraway.client.player import Player
 from caraway.client.shared_images import PixmapCache, SharedImages, window_pixels
-from caraway.client.streams import Frame
+from caraway.client.streams import Frame, Stream
 from caraway.codecs import glz, jpeg, lz
 from caraway.codecs.bitmap import Bitmap, PixelFormat
 from caraway.errors import CodecError, DeadlineError, LinkError, ProtocolError
@@ -71,12 +72,14 @@ from caraway.wire.messages.images import (
     LzPaletteImage,
     MaskFlags,
     Palette,
+    PatternBrush,
     QMask,
     QuicImage,
     SolidBrush,
     SurfaceImage,
     ZlibGlzImage,
 )
+from caraway.wire.messages.main import MultiMediaTime
 from caraway.wire.messages.shapes import Point, Rect
 from support.captures import captures
 from support.captures import require as require_capture
@@ -146,6 +149,12 @@ class Viewed:
 async def viewed() -> Any:
     async with fake_server("display", on=CAN_PREFER) as server, caraway.connect(server.uri) as session:
         yield Viewed(session, await server.display())
+
+
+@asynccontextmanager
+async def viewed_with_main() -> AsyncIterator[tuple[Viewed, Linked]]:
+    async with fake_server("display") as server, caraway.connect(server.uri) as session:
+        yield Viewed(session, await server.display()), await server.main()
 
 
 @asynccontextmanager
@@ -345,7 +354,6 @@ async def test_palettes_without_end() -> None:
         (copy(LzImage(b""), 1, 1), CodecError, ""),
         (copy(LzImage(bytes(28)), 1, 1), CodecError, ""),
         (copy(raw(2, 1, bytes(8)), 1, 1), CodecError, "image of 1x1 pixels holds 2x1 pixels"),
-        (copy(SurfaceImage(5), 1, 1), ProtocolError, "there is no surface 5"),
         (copy(LzImage(b""), 1 << 20, 1 << 20), CodecError, "limit"),
         (copy(LzPaletteImage(BitmapFlags(0), None, None, b""), 1, 1), CodecError, ""),
         (indexed(BitmapFlags(0), None), CodecError, ""),
@@ -376,6 +384,68 @@ async def test_unknown_surface_may_be_destroyed_and_drawn_on() -> None:
         image = copy(raw(1, 1, b"\1\2\3\0"), 1, 1, flags=1, surface=5)
         picture = await view.show(create(1, 1), Mark(), SurfaceDestroy(9), image, copy(FromCache(), 1, 1))
         assert picture.rgb == b"\3\2\1"
+
+
+def with_brush(payload: Any) -> DrawFill:
+    pattern = Image(1, ImageFlags(0), 1, 1, payload)
+    return DrawFill(0, rect(0, 0, 1, 1), None, PatternBrush(pattern, Point(0, 0)), Rop.OP_PUT, NO_MASK)
+
+
+def with_mask(mask: Image) -> DrawFill:
+    drawn = QMask(MaskFlags(0), Point(0, 0), mask)
+    return DrawFill(0, rect(0, 0, 8, 1), None, SolidBrush(0x0000FF), Rop.OP_PUT, drawn)
+
+
+def bits(number: int, flags: ImageFlags, palette: Palette | None) -> Image:
+    """Eight pixels, the first three and the last of which are 1."""
+    how = BitmapFlags.TOP_DOWN
+    return Image(number, flags, 8, 1, BitmapImage(BitmapFormat.BIT1_LE, how, 8, 1, 4, None, palette, b"\x87\0\0\0"))
+
+
+async def test_unknown_surface_as_source_brush_or_mask() -> None:
+    """Nothing is drawn, but what else comes with the drawing is there for the caches."""
+    async with viewed() as view:
+        before = await view.show(create(8, 1), Mark(), fill(0x102030, rect(0, 0, 8, 1)))
+        beside = copy(SurfaceImage(5), 1, 1)
+        beside.mask = QMask(MaskFlags(0), Point(0, 0), bits(7, ImageFlags.CACHE_ME, None))
+        mask = with_mask(Image(1, ImageFlags(0), 8, 1, SurfaceImage(5)))
+        assert await view.show(beside, with_brush(SurfaceImage(5)), mask, fill(0xFF, rect(0, 0, 1, 1), 5)) == before
+        picture = await view.show(with_mask(Image(7, ImageFlags(0), 8, 1, FromCache())))
+        assert picture.rgb == b"".join(b"\0\0\xff" if x in (0, 1, 2, 7) else b"\x10\x20\x30" for x in range(8))
+
+
+async def test_unknown_stream() -> None:
+    async with viewed() as view:
+        messages = (StreamClip(49, []), frame(RED), StreamActivateReport(49, 1, 5, 9), StreamDestroy(49))
+        before = await view.show(create(16, 16), Mark())
+        assert await view.show(*messages, StreamDestroyAll(), *messages) == before
+        elsewhere = stream()
+        elsewhere.surface_id = 9
+        assert await view.show(elsewhere, frame(RED)) == before
+
+
+@pytest.mark.parametrize("mask_first", [False, True], ids=["source first", "mask first"])
+async def test_bits_of_the_cache_are_mask_and_picture(mask_first: bool) -> None:
+    kept = bits(3, ImageFlags.CACHE_ME, Palette(0, [0x102030, 0x405060]))
+    area = rect(0, 0, 8, 1)
+    as_source = DrawCopy(0, area, None, kept, area, Rop.OP_PUT, ScaleMode.INTERPOLATE, NO_MASK)
+    known = Image(3, ImageFlags(0), 8, 1, FromCache())
+    again = DrawCopy(0, area, None, known, area, Rop.OP_PUT, ScaleMode.INTERPOLATE, NO_MASK)
+    ones = [x in (0, 1, 2, 7) for x in range(8)]
+    black = fill(0, area)
+    async with viewed() as view:
+        await view.show(create(8, 1), Mark(), with_mask(kept) if mask_first else as_source)
+        picture = await view.show(black, with_mask(known))
+        assert picture.rgb == b"".join(b"\0\0\xff" if one else b"\0\0\0" for one in ones)
+        picture = await view.show(black, again)
+        assert picture.rgb == b"".join(b"\x40\x50\x60" if one else b"\x10\x20\x30" for one in ones)
+
+
+async def test_cached_colours_are_no_mask() -> None:
+    async with viewed() as view:
+        await view.show(create(1, 1), Mark(), copy(raw(1, 1, b"\1\1\1\1"), 1, 1, ImageFlags.CACHE_ME))
+        before = await view.show(fill(0x203040, rect(0, 0, 1, 1)))
+        assert await view.show(with_mask(Image(1, ImageFlags(0), 1, 1, FromCache()))) == before
 
 
 async def test_pixmap_cache() -> None:
@@ -460,6 +530,44 @@ async def test_image_that_no_other_display_brings(monkeypatch: pytest.MonkeyPatc
         first.send(create(1, 1), Mark(), copy(FromCache(), 1, 1))
         with pytest.raises(DeadlineError, match="no image 0x1 in the cache"):
             await session.until(asyncio.Event().wait())
+
+
+async def test_wait_ends_with_the_last_display_that_could_bring_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caraway.client.shared_images.IMAGE_DEADLINE", 3600.0)
+    async with two_displays() as (session, first, second):
+        first.send(create(1, 1), Mark(), copy(FromCache(), 1, 1))
+        await waits_for_an_image(session)
+        second.close()
+        with pytest.raises(ProtocolError, match="no image 0x1 in the cache, and no other display to bring it"):
+            await session.until(asyncio.Event().wait())
+
+
+async def test_displays_that_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caraway.client.shared_images.IMAGE_DEADLINE", 3600.0)
+    async with two_displays() as (session, first, second):
+        for display in first, second:
+            display.send(create(1, 1), Mark(), copy(FromCache(), 1, 1))
+        with pytest.raises(ProtocolError, match="no other display to bring it"):
+            await session.until(asyncio.Event().wait())
+
+
+async def test_wait_ends_with_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caraway.client.shared_images.IMAGE_DEADLINE", 3600.0)
+    async with two_displays() as (session, first, _):
+        first.send(create(1, 1), Mark(), copy(FromCache(), 1, 1))
+        await waits_for_an_image(session)
+        running = session._running[ChannelType.DISPLAY, 0]
+        session.end(LinkError("over"))
+        async with asyncio.timeout(10):
+            await asyncio.wait([running])
+        assert str(session.error) == "over"
+
+
+async def waits_for_an_image(session: Session) -> None:
+    while True:
+        await asyncio.sleep(0)
+        if session.images._waiting:
+            return
 
 
 async def test_glz_image_waits_for_the_one_that_it_refers_to() -> None:
@@ -585,6 +693,47 @@ async def test_frame_waits_for_its_time() -> None:
         assert color(await anext(changes)) == (0, 15, 0)
         assert view.session.main.multi_media_time >= now + 200
         await changes.aclose()
+
+
+async def test_frame_is_shown_once_the_clock_is_set_to_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caraway.client.streams.MAX_AHEAD", 3600.0)
+    async with viewed_with_main() as (view, main):
+        later = view.session.main.multi_media_time + 3_000_000
+        await view.show(create(16, 16), Mark(), stream(), frame(RED))
+        changes = view.display.frames()
+        await anext(changes)
+        assert color(await view.show(frame(GREEN, later))) == (15, 0, 0)
+        main.send(MultiMediaTime(later))
+        assert color(await anext(changes)) == (0, 15, 0)
+        await changes.aclose()
+
+
+async def test_large_frames_are_decoded_and_drawn_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large as they are, not as the stream was announced; with the first one the codec is made."""
+    decoded, drawn = [], []
+    decode, draw = Stream.decode, raster.copy
+
+    def decoding(*arguments: Any) -> Any:
+        decoded.append(threading.current_thread() is threading.main_thread())
+        return decode(*arguments)
+
+    def drawing(*arguments: Any) -> Any:
+        drawn.append(threading.current_thread() is threading.main_thread())
+        return draw(*arguments)
+
+    monkeypatch.setattr(Stream, "decode", decoding)
+    monkeypatch.setattr(raster, "copy", drawing)
+    monkeypatch.setattr("caraway.client.player.INLINE_PIXELS", 255)
+    monkeypatch.setattr("caraway.client.painter.INLINE_PIXELS_IF_SLOW", 64)
+    small = StreamData(49, 0, jpeg.encode(Bitmap(8, 8, PixelFormat.BGRX32, 32, bytes(256)), 100))
+    async with viewed() as view:
+        for place in rect(0, 0, 16, 16), rect(0, 0, 8, 8):
+            begin = stream()
+            begin.stream_width = begin.stream_height = 4
+            begin.dest = place
+            await view.show(create(16, 16), Mark(), begin, small, small, frame(RED), frame(RED))
+    assert decoded == [False, True, True, False] * 2
+    assert drawn == [False, False, True, True, True, True, True, True]
 
 
 async def test_message_that_comes_while_a_frame_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

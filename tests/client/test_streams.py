@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from caraway.client import streams as module
 from caraway.client.media_clock import MediaClock, difference
-from caraway.client.streams import MAX_AHEAD, MAX_BYTES, MAX_FRAMES, MAX_STREAMS, STANDSTILL, Streams
+from caraway.client.streams import MAX_AHEAD, MAX_ALL_BYTES, MAX_BYTES, MAX_FRAMES, MAX_STREAMS, STANDSTILL, Streams
 from caraway.codecs import jpeg
 from caraway.codecs.bitmap import Bitmap, PixelFormat
 from caraway.errors import CodecError, ProtocolError
@@ -251,6 +251,18 @@ class TestBounds:
         for n in range(4):
             assert streams.receive(data(START + 400 + n, body=body), NOW) == []
         assert shown(streams.due(NOW + 0.402)) == [START + 402]
+
+    def test_bytes_of_all_streams(self):
+        """A frame without a place is not lost: it does not wait."""
+        streams, _ = started(VP8)
+        for id in range(MAX_STREAMS - 1):
+            streams.create(create(id + 1000, codec=VP8))
+        body = bytes(MAX_BYTES)
+        held = [shown(streams.receive(data(START + 400, id=id + 1000, body=body), NOW)) for id in range(10)]
+        assert held == [[]] * 4 + [[START + 400]] * 6
+        assert sum(stream.waiting_bytes for stream in streams) == MAX_ALL_BYTES
+        streams.destroy(StreamDestroy(1003))
+        assert streams.receive(data(START + 400, id=1009, body=body), NOW) == []
 
     def test_streams(self):
         streams, _ = started()

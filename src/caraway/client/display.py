@@ -105,7 +105,7 @@ class DisplayChannel(Channel):
         super().__init__(session, id, connection)
         self.screen = Screen()
         self._surfaces = Surfaces()
-        self._images = ImageDecoder(id, self._surfaces.find, session.images)
+        self._images = ImageDecoder(id, self._surfaces.get, session.images)
         self._painter = Painter(self._surfaces, self._images)
         self._scratch = bytearray(4 * BURST_PIXELS)
         self._compression: ImageCompression | None = None
@@ -142,6 +142,7 @@ class DisplayChannel(Channel):
 
     def end(self, error: CarawayError) -> None:
         super().end(error)
+        self._images.shared.channel_ended()
         if self._arriving is not None:
             self._arriving.stop()
 
@@ -357,6 +358,11 @@ class DisplayChannel(Channel):
     def _stream_activate_report(self, message: StreamActivateReport) -> None:
         self._player.streams.activate_report(message)
         self._report()
+
+    def clock_was_set(self) -> None:
+        """The session's media clock has been set."""
+        if self._plays is not None:
+            self._plays.clock_was_set()
 
     def _report(self) -> None:
         for report in self._player.take_reports():

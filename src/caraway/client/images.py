@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from caraway.canvas.surface import MAX_PIXELS, Surface
 from caraway.client.shared_images import SharedImages
@@ -12,6 +13,7 @@ from caraway.codecs.bitmap import Bitmap
 from caraway.errors import CodecError, ProtocolError
 from caraway.wire.messages.images import (
     BitmapFlags,
+    BitmapFormat,
     BitmapImage,
     FromCache,
     FromCacheLossless,
@@ -36,26 +38,31 @@ INLINE_PIXELS = 1 << 20
 """Pixels up to which an image is decoded at once: some milliseconds of the slowest codec, less than a channel's turn. A
 larger one is decoded in a worker, so that the loop goes on."""
 
+_BITS = (BitmapFormat.BIT1_LE, BitmapFormat.BIT1_BE)
+"""Kept in the cache as they are, with their palette: as a mask the bits count, as a source the colours."""
+
 _CACHED = ImageFlags.CACHE_ME | ImageFlags.CACHE_REPLACE_ME
 
 
 class ImageDecoder:
     """Decodes the images of one display channel.
 
-    channel: the channel's id. surface: finds the surface of an id; raises ProtocolError if there is none.
+    channel: the channel's id. surface: finds the surface of an id, if there is one.
     shared: what the channel shares with the session's other displays.
     """
 
-    def __init__(self, channel: int, surface: Callable[[int], Surface], shared: SharedImages) -> None:
+    def __init__(self, channel: int, surface: Callable[[int], Surface | None], shared: SharedImages) -> None:
         self.shared = shared
         self._channel = channel
         self._surface = surface
         self._palettes: dict[int, list[int]] = {}
 
-    async def decode(self, image: Image, target: Surface, *, is_mask: bool = False) -> Bitmap | Surface:
-        """The picture of an image that is drawn on `target`. Raises CodecError or ProtocolError.
+    async def decode(self, image: Image, target: Surface, *, is_mask: bool = False) -> Bitmap | Surface | None:
+        """The picture of an image that is drawn on `target`.
 
         is_mask: bits stay bits, whatever palette comes with them.
+        None for a surface that is not there, and for a cached picture without bits that is used as a mask.
+        Raises CodecError or ProtocolError.
         """
         payload = image.payload
         match payload:
@@ -65,7 +72,7 @@ class ImageDecoder:
                 lossless = isinstance(payload, FromCacheLossless)
                 decoded = await self.shared.cached(image.id, lossless=lossless)
                 self._check_size(image, decoded)
-                return decoded
+                return None if is_mask and decoded.format.bits != 1 else _as_used(decoded, target, is_mask)
         if image.width * image.height > MAX_PIXELS:
             raise CodecError(f"image of {image.width}x{image.height} pixels, limit {MAX_PIXELS} in all")
         is_small = image.width * image.height <= INLINE_PIXELS
@@ -88,7 +95,7 @@ class ImageDecoder:
                 lossy=isinstance(payload, (JpegImage, JpegAlphaImage)),
                 replace=bool(image.flags & ImageFlags.CACHE_REPLACE_ME),
             )
-        return decoded
+        return _as_used(decoded, target, is_mask)
 
     def forget_palette(self, unique: int) -> None:
         """INVAL_PALETTE."""
@@ -109,7 +116,9 @@ class ImageDecoder:
         payload, size = image.payload, image.width * image.height
         match payload:
             case BitmapImage():
-                palette = None if is_mask else self._palette(payload)
+                palette = self._palette(payload)
+                if payload.format in _BITS and (is_mask or image.flags & _CACHED):
+                    return lambda: replace(_bits(payload), palette=palette)
                 return lambda: bitmap.decode(
                     payload.format,
                     payload.width,
@@ -164,6 +173,24 @@ class ImageDecoder:
             if len(self._palettes) > MAX_PALETTES:
                 raise ProtocolError(f"more than {MAX_PALETTES} cached palettes")
         return palette.entries
+
+
+def _bits(payload: BitmapImage) -> Bitmap:
+    return bitmap.decode(
+        payload.format,
+        payload.width,
+        payload.height,
+        payload.stride,
+        payload.data,
+        top_down=bool(payload.flags & BitmapFlags.TOP_DOWN),
+    )
+
+
+def _as_used(decoded: Bitmap, target: Surface, is_mask: bool) -> Bitmap:
+    """A picture as a mask or as a source, which gets the colours of its bits."""
+    if not is_mask and decoded.format.bits == 1 and decoded.palette:
+        return bitmap.from_indices(decoded, target.pixel_format)
+    return decoded
 
 
 def _inflated(payload: ZlibGlzImage) -> bytes:

@@ -154,6 +154,8 @@ class MainChannel(Channel):
 
     def _set_multi_media_time(self, now: int) -> None:
         self.media_clock.set(now, asyncio.get_running_loop().time())
+        for display in self.session.displays:
+            display.clock_was_set()
 
     @handles(MigrateBegin, MigrateBeginSeamless, MigrateCancel, MigrateEnd, MigrateSwitchHost)
     def _follow(self, message: Message) -> None:

@@ -6,11 +6,12 @@ Images are decoded even where nothing is drawn, such as on a surface that is gon
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from caraway.canvas import blend, raster
-from caraway.canvas.region import Box, intersect
+from caraway.canvas.region import Box, RectLike, intersect
 from caraway.canvas.source import Brush, Pattern
 from caraway.canvas.surface import Surface
 from caraway.client.images import ImageDecoder
@@ -36,6 +37,8 @@ from caraway.wire.messages.draw import (
 )
 from caraway.wire.messages.images import Image, MaskFlags, NoBrush, PatternBrush, QMask, SolidBrush
 
+log = logging.getLogger(__name__)
+
 INLINE_PIXELS = 1 << 20
 INLINE_PIXELS_IF_SLOW = 1 << 17
 """Pixels up to which a drawing is done at once, in some milliseconds at most; a larger one in a worker. Slow is what
@@ -44,30 +47,41 @@ scales or looks at alpha: 10 to 70 ns a pixel, others take 1."""
 Drawing = Callable[[], list[Box]]
 
 
+async def carry_out(draw: Drawing, box: RectLike, surface: Surface, *, is_slow: bool) -> Sequence[Box]:
+    """Draw in a box of a surface: in a worker, if that may take more than some milliseconds."""
+    drawn = intersect(box, surface.bounds)
+    if drawn is None:
+        return ()
+    if drawn.width * drawn.height <= (INLINE_PIXELS_IF_SLOW if is_slow else INLINE_PIXELS):
+        return draw()
+    return await asyncio.to_thread(draw)
+
+
 class Painter:
     """Draws on the surfaces of one display channel."""
 
     def __init__(self, surfaces: Surfaces, images: ImageDecoder) -> None:
         self._surfaces = surfaces
         self._images = images
+        self._is_complete = True
+        """Whether all that the drawing of now needs is there."""
 
     async def paint(self, message: Draw) -> Sequence[Box]:
         """Carry out a drawing message; gives what it may have changed of its surface.
 
+        One with a surface that is not there draws nothing.
         Raises ProtocolError or CodecError.
         """
-        surface = self._surfaces.get(message.surface_id) or Surface(1, 1, SurfaceFormat.XRGB32)
+        surface = self._surfaces.get(message.surface_id)
+        self._is_complete = surface is not None
         prepare = _OPERATIONS[type(message)]
-        draw = await prepare(self, message, surface)
+        draw = await prepare(self, message, surface or Surface(1, 1, SurfaceFormat.XRGB32))
         if draw is None:
             return ()
-        box = intersect(message.box, surface.bounds)
-        if box is None:
+        if surface is None or not self._is_complete:
+            log.debug("surface %d: %s needs what is not there, skipped", message.surface_id, message.wire_name())
             return ()
-        limit = INLINE_PIXELS_IF_SLOW if _is_slow(message) else INLINE_PIXELS
-        if box.width * box.height <= limit:
-            return draw()
-        return await asyncio.to_thread(draw)
+        return await carry_out(draw, message.box, surface, is_slow=_is_slow(message))
 
     async def _copy(self, message: DrawCopy | DrawBlend, surface: Surface) -> Drawing | None:
         source = await self._source(message.src_bitmap, surface)
@@ -186,14 +200,14 @@ class Painter:
         return lambda: raster.copy_bits(surface, message.box, message.clip, message.src_pos)
 
     async def _source(self, image: Image | None, surface: Surface) -> Bitmap | Surface | None:
-        return None if image is None else await self._images.decode(image, surface)
+        return None if image is None else await self._decode(image, surface)
 
     async def _brush(self, brush: NoBrush | SolidBrush | PatternBrush, surface: Surface) -> Brush:
         match brush:
             case SolidBrush(color=color):
                 return color
             case PatternBrush(pattern=pattern, pos=pos):
-                return Pattern(await self._images.decode(pattern, surface), pos)
+                return Pattern(await self._decode(pattern, surface), pos)
             case _:
                 return None
 
@@ -201,7 +215,17 @@ class Painter:
         if mask.bitmap is None:
             return None
         decoded = await self._images.decode(mask.bitmap, surface, is_mask=True)
+        if decoded is None:
+            self._is_complete = False
+            return None
         return raster.Mask(decoded, mask.pos, bool(mask.flags & MaskFlags.INVERS))
+
+    async def _decode(self, image: Image, surface: Surface) -> Bitmap | Surface:
+        decoded = await self._images.decode(image, surface)
+        if decoded is None:
+            self._is_complete = False
+            return surface
+        return decoded
 
 
 def _is_slow(message: Draw) -> bool:

@@ -10,6 +10,7 @@ from caraway.canvas import raster
 from caraway.canvas.region import Box
 from caraway.client.images import INLINE_PIXELS
 from caraway.client.media_clock import MediaClock
+from caraway.client.painter import carry_out
 from caraway.client.streams import Frame, Streams
 from caraway.client.surfaces import Surfaces
 from caraway.errors import CodecError
@@ -30,6 +31,13 @@ class Player:
         self.streams = Streams(clock)
         self._surfaces = surfaces
         self._drawn = drawn
+        self._timeout: asyncio.Timeout | None = None
+        """Of the wait for more; frames are due at its end."""
+
+    def clock_was_set(self) -> None:
+        """The media clock has been set: frames that wait may be due earlier or later."""
+        if self._timeout is not None and not self._timeout.expired():
+            self._timeout.reschedule(self.streams.deadline(self._now()))
 
     def take_reports(self) -> list[StreamReport]:
         """Reports that the server is to get."""
@@ -44,11 +52,14 @@ class Player:
         due = self.streams.deadline(self._now())
         try:
             async with asyncio.timeout_at(due) as timeout:
+                self._timeout = timeout
                 await wait()
         except TimeoutError:
             if not timeout.expired():
                 raise
             await self._show(self.streams.due(self._now()))
+        finally:
+            self._timeout = None
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -64,7 +75,8 @@ class Player:
 
     async def _show_one(self, frame: Frame) -> None:
         stream = frame.stream
-        if stream.width * stream.height <= INLINE_PIXELS:
+        # What a stream is announced with says nothing of its frames; with the first one the codec is loaded, too.
+        if stream.pixels is not None and stream.pixels <= INLINE_PIXELS:
             picture = stream.decode(frame)
         else:
             picture = await asyncio.to_thread(stream.decode, frame)
@@ -72,5 +84,9 @@ class Player:
         if picture is None or surface is None:
             return
         area = Rect(0, 0, picture.height, picture.width)
-        boxes = raster.copy(surface, frame.dest, stream.clip, picture, area, Rop.OP_PUT, ScaleMode.NEAREST)
-        self._drawn(stream.surface_id, boxes)
+
+        def draw() -> list[Box]:
+            return raster.copy(surface, frame.dest, stream.clip, picture, area, Rop.OP_PUT, ScaleMode.NEAREST)
+
+        is_slow = not raster.is_same_size(frame.dest, area)
+        self._drawn(stream.surface_id, await carry_out(draw, frame.dest, surface, is_slow=is_slow))

@@ -2,8 +2,8 @@
 
 See spec/messages.md 2.6 and 2.8, spec/lz.md 3 and 9.
 
-A channel may need an image that another one is about to bring. It waits; alone, or for too long, it has found a fault
-of the server.
+A channel may need an image that another one is about to bring. It waits; where no other one is left that does not wait
+itself, or for too long, it has found a fault of the server.
 """
 
 from __future__ import annotations
@@ -123,6 +123,8 @@ class SharedImages:
         self._in_window = threading.Lock()
         """Held where a channel has ended, and left behind a worker that still decodes."""
         self._came: asyncio.Future[None] | None = None
+        self._waiting = 0
+        """Channels that wait for it."""
 
     @property
     def window(self) -> Window:
@@ -170,15 +172,25 @@ class SharedImages:
             return self.window.decode(data, channel)
 
     async def _another(self, what: str) -> None:
-        """Wait until another channel has brought an image."""
-        if self._channels() < 2:
+        """Wait until another channel has brought an image, or has ended."""
+        if self._waiting + 1 >= self._channels():
             raise ProtocolError(f"there is no {what}, and no other display to bring it")
         if self._came is None:
             self._came = asyncio.get_running_loop().create_future()
-        async with deadline(IMAGE_DEADLINE, f"no {what}"):
-            await asyncio.shield(self._came)
+        came = self._came
+        self._waiting += 1
+        try:
+            async with deadline(IMAGE_DEADLINE, f"no {what}"):
+                await asyncio.shield(came)
+        finally:
+            if came is self._came:
+                self._waiting -= 1
+
+    def channel_ended(self) -> None:
+        """A display channel is over: who waits for its images may wait in vain."""
+        self._tell()
 
     def _tell(self) -> None:
         if self._came is not None:
-            came, self._came = self._came, None
+            came, self._came, self._waiting = self._came, None, 0
             came.set_result(None)

@@ -35,6 +35,10 @@ MAX_FRAMES = 60
 MAX_BYTES = 8 << 20
 """Frames of a stream that wait, and their bytes: a second of 60 frames, which no server sends ahead."""
 
+MAX_ALL_BYTES = 32 << 20
+"""Bytes of frames that wait on all streams of a display: four streams to the full, where two are usual. A frame that
+has no place does not wait, nor do those before it."""
+
 MAX_AHEAD = 0.5
 """Seconds that a frame waits at most. A server is 0.4 s ahead unless the way is slow; a frame that seems further ahead
 may have the time of another host."""
@@ -85,8 +89,6 @@ class Stream:
         self.id = message.stream_id
         self.surface_id = message.surface_id
         self.codec = message.codec
-        self.width = message.stream_width
-        self.height = message.stream_height
         self.dest = message.dest
         self.clip = message.clip
         self.is_top_down = bool(message.flags & StreamFlags.TOP_DOWN)
@@ -98,16 +100,24 @@ class Stream:
         self._waiting_bytes = 0
         self._shown_at: float | None = None
         self._decoder: mjpeg.Decoder | video.Decoder | None = None
+        self.pixels: int | None = None
+        """Of the largest frame so far; None before the first one that could be decoded."""
 
     @property
     def has_decoder(self) -> bool:
         """Whether its decoder could be made: known once there was a frame to decode."""
         return self._decoder is not None
 
-    def receive(self, message: StreamData | StreamDataSized, margin: int, now: float) -> list[Frame]:
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the frames that wait."""
+        return self._waiting_bytes
+
+    def receive(self, message: StreamData | StreamDataSized, margin: int, room: int, now: float) -> list[Frame]:
         """Take a frame; gives those whose turn it is now, itself among them unless its time is to come.
 
         margin: milliseconds by which it is early. A frame without a time is shown at once.
+        room: bytes of frames that may wait.
         """
         dest = message.dest if isinstance(message, StreamDataSized) else self.dest
         time = message.multi_media_time or self._clock.now(now)
@@ -121,6 +131,9 @@ class Stream:
         self._waiting_bytes += len(frame.data)
         while len(self._waiting) > MAX_FRAMES or (self._waiting_bytes > MAX_BYTES and len(self._waiting) > 1):
             passed += self._take(1)
+        if self._waiting_bytes > room:
+            for frame in self._waiting:
+                frame.latest = now
         return self._turn(passed, now)
 
     def due(self, now: float) -> list[Frame]:
@@ -147,7 +160,10 @@ class Stream:
             picture = self._decoder.decode(frame.data) if frame.is_shown else None
         else:
             picture = self._decoder.decode(frame.data, shown=frame.is_shown)
-        return picture if picture is None or self.is_top_down else flipped(picture)
+        if picture is None:
+            return None
+        self.pixels = max(self.pixels or 0, picture.width * picture.height)
+        return picture if self.is_top_down else flipped(picture)
 
     def _turn(self, passed: list[Frame], now: float) -> list[Frame]:
         count = 0
@@ -263,7 +279,8 @@ class Streams:
             report = stream.reporting.count(time, margin, self._clock.audio_delay, now)
             if report is not None:
                 self._reports.append(report)
-        return stream.receive(message, margin, now)
+        others = sum(other.waiting_bytes for other in self._streams.values() if other is not stream)
+        return stream.receive(message, margin, MAX_ALL_BYTES - others, now)
 
     def clip(self, message: StreamClip) -> None:
         """STREAM_CLIP: also for the frames that wait."""

@@ -26,13 +26,6 @@ class Surfaces:
         """The surface of that id, if there is one."""
         return self._surfaces.get(id)
 
-    def find(self, id: int) -> Surface:
-        """The surface of that id. Raises ProtocolError if there is none."""
-        try:
-            return self._surfaces[id]
-        except KeyError:
-            raise ProtocolError(f"there is no surface {id}") from None
-
     def create(self, id: int, width: int, height: int, format: int) -> Surface:
         """Make a surface; one of the same id is gone. Raises ProtocolError beyond the limits."""
         self.destroy(id)
