@@ -71,6 +71,11 @@ class Access:
         return self._password is not None or self._view_only_password is not None
 
     @property
+    def needs_user(self) -> bool:
+        """Whether there is no other way in than as a user."""
+        return bool(self._credentials) and not self.needs_password
+
+    @property
     def lookup(self) -> Lookup | None:
         """The users; None if there are none."""
         return self._credentials.get if self._credentials else None

@@ -68,11 +68,11 @@ class Admission:
             link.refuse(LinkErrorCode.NEED_SECURED)
         elif kind in server.plain_channels and self._connection.secure:
             link.refuse(LinkErrorCode.NEED_UNSECURED)
+        elif server.access.needs_user and not link.secure:
+            link.refuse(LinkErrorCode.NEED_SECURED)
         else:
-            lookup = server.access.lookup if link.secure else None
-            tickets = lookup is None or server.access.needs_password
-            key = await self._key() if tickets else None
-            link.accept(server.capabilities(kind), ticket_key=key, sasl=lookup)
+            key = None if server.access.needs_user else await self._key()
+            link.accept(server.capabilities(kind), ticket_key=key, sasl=server.access.lookup if link.secure else None)
 
     async def _key(self) -> TicketKey:
         open_to_all = not self._server.access.needs_password

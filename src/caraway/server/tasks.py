@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Tasks:
-    """The tasks that something owns. An exception of one belongs to whoever awaits it."""
+    """The tasks that something owns. An exception of one is for whoever awaits it, and else for nobody."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -17,16 +17,11 @@ class Tasks:
         """Start a task. It is forgotten when it is done."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget)
         return task
 
     def __len__(self) -> int:
         return len(self._tasks)
-
-    def cancel(self) -> None:
-        """Ask all of them to end."""
-        for task in self._tasks - {asyncio.current_task()}:
-            task.cancel()
 
     async def aclose(self) -> None:
         """End all of them, and wait until they have."""
@@ -34,3 +29,8 @@ class Tasks:
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
