@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -24,3 +25,11 @@ def require_qemu() -> str:
     """Path of QEMU, with a compiler at hand for the demo guest."""
     require("gcc", "apt-get install gcc")
     return require("qemu-system-x86_64", "apt-get install qemu-system-x86")
+
+
+def require_gstreamer(element: str) -> None:
+    """GStreamer with an element of that name, which a server's encoders are made of."""
+    package = "apt-get install gstreamer1.0-tools gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly"
+    inspect = require("gst-inspect-1.0", package)
+    if subprocess.run([inspect, "--exists", element], check=False).returncode:
+        require(f"GStreamer's {element}", package)
