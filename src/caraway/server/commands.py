@@ -63,9 +63,7 @@ class SpiceCommands:
             "auth": auth(server),
             "compiled-version": importlib.metadata.version("caraway"),
             "mouse-mode": self._mouse_mode(),
-            "channels": [
-                channel_info(channel, connection_info(channel.connection)[1]) for channel in self._channels()
-            ],
+            "channels": [channel_info(channel, connection_info(channel.connection)[1]) for channel in self._channels()],
         }
 
     def set_password(self, protocol: str, password: str, connected: str = "keep") -> Info:
