@@ -46,6 +46,10 @@ class Display:
         self.cursor_position = (0, 0)
         """Of the hot spot, pixels."""
         self.cursor_visible = False
+        self.device_address = ""
+        """The guest's device behind it, such as `pci/0000/02.0`: its agent is told; empty if not known."""
+        self.device_display_id = 0
+        """Which of that device's outputs it is."""
         self.width = self.height = self.stride = 0
         self.pixels: Buffer = b""
         self.show(width, height, pixels, stride)

@@ -29,6 +29,7 @@ from caraway.wire.messages.inputs import (
 from caraway.wire.messages.main import MouseModes
 
 if TYPE_CHECKING:
+    from caraway.server.agent import Agent
     from caraway.server.viewer import Viewer
 
 MOTIONS_PER_ACK = 4
@@ -59,6 +60,8 @@ class InputsChannel(ServerChannel):
         super().__init__(viewer, id, connection)
         self._held_keys: dict[bytes, None] = {}
         self._buttons = MouseButtons(0)
+        self._place = (0, 0, 0)
+        """Of the pointer, as the agent was told: display, x, y."""
         self._motions = 0
         self._settling: asyncio.TimerHandle | None = None
 
@@ -74,7 +77,7 @@ class InputsChannel(ServerChannel):
         for button in MouseButton:
             if MouseButtons(1 << button - 1) in self._buttons:
                 self._buttons &= ~MouseButtons(1 << button - 1)
-                self.guest.button_released(button, self._buttons)
+                self._release_button(button, self._buttons)
 
     def _leds_changed(self) -> None:
         if self._settling is None:
@@ -133,19 +136,45 @@ class InputsChannel(ServerChannel):
         if message.display_id < len(displays):
             display = displays[message.display_id]
             if message.x < display.width and message.y < display.height:
-                self.guest.pointer_placed(display, message.x, message.y, message.buttons_state)
+                if self._by_agent:
+                    self._place = (message.display_id, message.x, message.y)
+                    self._agent.place_pointer(*self._place, message.buttons_state)
+                else:
+                    self.guest.pointer_placed(display, message.x, message.y, message.buttons_state)
 
     @handles(MousePress)
     def _mouse_press(self, message: MousePress) -> None:
         if not self.viewer.view_only and message.button in _BUTTONS:
             self._buttons = message.buttons_state & ~_WHEEL
-            self.guest.button_pressed(MouseButton(message.button), message.buttons_state)
+            self._press_button(MouseButton(message.button), message.buttons_state)
 
     @handles(MouseRelease)
     def _mouse_release(self, message: MouseRelease) -> None:
         if not self.viewer.view_only and message.button in _BUTTONS:
             self._buttons = message.buttons_state & ~_WHEEL
-            self.guest.button_released(MouseButton(message.button), message.buttons_state)
+            self._release_button(MouseButton(message.button), message.buttons_state)
+
+    @property
+    def _agent(self) -> Agent:
+        return self.viewer.server.agent
+
+    @property
+    def _by_agent(self) -> bool:
+        """Whether the agent moves the pointer: the guest has nothing else that takes positions."""
+        absolute = self.viewer.mouse_mode is MouseModes.CLIENT
+        return absolute and not self.guest.absolute_pointer and self._agent.gives_pointer
+
+    def _press_button(self, button: MouseButton, buttons: MouseButtons) -> None:
+        if self._by_agent:
+            self._agent.place_pointer(*self._place, buttons | MouseButtons(1 << button - 1))
+        else:
+            self.guest.button_pressed(button, buttons)
+
+    def _release_button(self, button: MouseButton, buttons: MouseButtons) -> None:
+        if self._by_agent:
+            self._agent.place_pointer(*self._place, buttons & ~MouseButtons(1 << button - 1))
+        else:
+            self.guest.button_released(button, buttons)
 
     def _count(self) -> None:
         self._motions += 1

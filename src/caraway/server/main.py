@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from caraway.errors import LinkError
+from caraway.server.agent_client import AGENT_TOKENS, AgentClient
 from caraway.server.channel import ServerChannel
 from caraway.server.connection import Connection
 from caraway.wire.capabilities import Capabilities, MainCapability
@@ -15,8 +16,11 @@ from caraway.wire.framing import Frame
 from caraway.wire.messages.common import Notify, Ping, Pong, Severity, Visibility
 from caraway.wire.messages.handlers import handles
 from caraway.wire.messages.main import (
+    AgentStart,
     AttachChannels,
     ChannelsList,
+    ClientAgentData,
+    ClientAgentToken,
     ClientInfo,
     Init,
     MouseMode,
@@ -32,9 +36,6 @@ if TYPE_CHECKING:
 
 RAM_HINT = 16 << 20
 """Bytes that clients size their GLZ window by: 3 Mi pixels, of which the server keeps a copy for each viewer."""
-
-AGENT_TOKENS = 10
-"""Messages that a client may send to the agent before it gets tokens back: what the deployed server gives."""
 
 NET_TEST_SIZE = 256_000
 """Bytes of the third ping of a net test (spec/wire.md 8)."""
@@ -56,6 +57,13 @@ class MainChannel(ServerChannel):
         self._pings = 0
         self._heard = time.monotonic()
         self._round_trip = 0.0
+        self._agent = AgentClient(
+            viewer.server.agent,
+            self.send,
+            room=lambda: self.flow.room,
+            connected_tokens=MainCapability.AGENT_CONNECTED_TOKENS in connection.client_capabilities,
+            view_only=viewer.view_only,
+        )
 
     def start(self) -> None:
         viewer, guest = self.viewer, self.guest
@@ -65,7 +73,7 @@ class MainChannel(ServerChannel):
                 len(guest.displays),
                 self._supported_modes(),
                 viewer.mouse_mode,
-                False,
+                viewer.server.agent.connected,
                 AGENT_TOKENS,
                 (viewer.media_time() - viewer.latency) & 0xFFFFFFFF,
                 RAM_HINT,
@@ -76,12 +84,19 @@ class MainChannel(ServerChannel):
                 self.send(Name(guest.name))
             if guest.uuid is not None:
                 self.send(Uuid(guest.uuid.bytes))
+        viewer.server.agent.join(self._agent)
+        self.flow.on_room = self._agent.pump
+        self.spawn(self._agent.watch())
         self.listen(guest.pointer_changed, self._pointer_changed)
+        self.listen(viewer.server.agent.changed, self._pointer_changed)
         self.listen(guest.ports_changed, self._ports_changed)
         self._listed = set(self._entries())
         if not self.connection.local:
             self._net_test()
             self.spawn(self._watch())
+
+    def closed(self) -> None:
+        self._agent.close()
 
     def notify(self, text: str, severity: Severity = Severity.INFO) -> None:
         """Tell the person at the viewer something."""
@@ -99,7 +114,8 @@ class MainChannel(ServerChannel):
         return [(entry.type, entry.id) for entry in self.viewer.server.channel_list(self.viewer)]
 
     def _supported_modes(self) -> MouseModes:
-        absolute = MouseModes.CLIENT if self.guest.absolute_pointer else MouseModes(0)
+        possible = self.guest.absolute_pointer or self.viewer.server.agent.gives_pointer
+        absolute = MouseModes.CLIENT if possible else MouseModes(0)
         return MouseModes.SERVER | absolute
 
     def _set_mode(self, mode: MouseModes) -> None:
@@ -146,6 +162,18 @@ class MainChannel(ServerChannel):
         if message.mode in (MouseModes.SERVER, MouseModes.CLIENT) and message.mode in self._supported_modes():
             self._set_mode(message.mode)
             self.send(MouseMode(self._supported_modes(), message.mode))
+
+    @handles(AgentStart)
+    def _agent_start(self, message: AgentStart) -> None:
+        self._agent.start(message.num_tokens)
+
+    @handles(ClientAgentData)
+    def _agent_data(self, message: ClientAgentData) -> None:
+        self._agent.data(message.data)
+
+    @handles(ClientAgentToken)
+    def _agent_token(self, message: ClientAgentToken) -> None:
+        self._agent.add_tokens(message.num_tokens)
 
     @handles(Pong)
     def _pong(self, message: Pong) -> None:

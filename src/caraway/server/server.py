@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from caraway.errors import EndpointError, LinkError
 from caraway.server.access import Access, Throttle
 from caraway.server.admission import Admission
+from caraway.server.agent import Agent
 from caraway.server.capture import Capture
 from caraway.server.channel import ServerChannel
 from caraway.server.channels import CHANNELS
@@ -59,6 +60,7 @@ class Server:
     secure_channels, plain_channels: channel types that need TLS, or must not have it.
     view_only: nobody may do more than look.
     display: compression, loss and video.
+    copy_paste, file_transfer: whether viewers may use them with the guest's agent.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class Server:
         sharing: Sharing | str = Sharing.TAKE_OVER,
         view_only: bool = False,
         display: DisplayOptions | None = None,
+        copy_paste: bool = True,
+        file_transfer: bool = True,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         if port is None and tls_port is None and unix_path is None:
@@ -95,6 +99,7 @@ class Server:
         self.display_options = display if display is not None else DisplayOptions()
         self.captures: dict[Display, Capture] = {}
         """What viewers of a display share."""
+        self.agent = Agent(guest, copy_paste=copy_paste, file_transfer=file_transfer)
         self.ticket_keys = TicketKeys()
         self.viewers: dict[int, Viewer] = {}
         """By session id."""
@@ -143,6 +148,7 @@ class Server:
                 await self._no_viewers.wait()
         await self._listener.aclose()
         await self.ticket_keys.aclose()
+        self.agent.close()
 
     # what admission asks
 
