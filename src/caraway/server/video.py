@@ -38,7 +38,7 @@ END_GAP = 1.0
 MAX_VIDEOS = 4
 MAX_FPS = 60
 
-_FRAME = 0.008
+FRAME_TIME = 0.008
 """Seconds in which the damage of one frame comes."""
 
 _MAX_TRACKS = 48
@@ -190,7 +190,7 @@ class VideoFinder:
         """When to call `update`; None while there is nothing to wait for."""
         ends = [track.last + END_GAP for track in self._videos.values()]
         if self._boxes:
-            ends.append(self._frame_began + _FRAME)
+            ends.append(self._frame_began + FRAME_TIME)
         return min(ends, default=None)
 
     def damage(self, box: Box, now: float) -> None:
@@ -200,7 +200,7 @@ class VideoFinder:
         for video in self._videos:
             if intersect(video.box, box):
                 video.generation += 1
-        if self._boxes and now - self._frame_began >= _FRAME:
+        if self._boxes and now - self._frame_began >= FRAME_TIME:
             self._close_frame()
         if not self._boxes:
             self._frame_began = now
@@ -211,7 +211,7 @@ class VideoFinder:
 
     def update(self, now: float) -> None:
         """Time has passed: a frame may be complete, a video may have ended."""
-        if self._boxes and now - self._frame_began >= _FRAME:
+        if self._boxes and now - self._frame_began >= FRAME_TIME:
             self._close_frame()
         for video, track in list(self._videos.items()):
             if now - track.last >= END_GAP:
