@@ -46,6 +46,8 @@ class RecordChannel(ServerChannel):
         assert viewer.guest.record is not None
         self.sound = viewer.guest.record
         self._decoder: opus.Decoder | None = None
+        self._marked = False
+        """Whether START_MARK has come since the guest began to record: what comes before it is from the last time."""
 
     def start(self) -> None:
         sound = self.sound
@@ -58,6 +60,7 @@ class RecordChannel(ServerChannel):
         self.listen(sound.volume_changed, self._volume_changed)
 
     def _started(self) -> None:
+        self._marked = False
         self.send(Start(self.sound.channels, AudioFormat.S16, self.sound.frequency))
 
     def _stopped(self) -> None:
@@ -79,13 +82,15 @@ class RecordChannel(ServerChannel):
 
     @handles(StartMark)
     def _start_mark(self, message: StartMark) -> None:
-        """When the sound was recorded: nobody asks."""
+        self._marked = True
 
     @handles(Data)
     def _data(self, message: Data) -> None:
+        if not (self._marked and self.sound.recording):
+            return
         samples = bytes(message.data) if self._decoder is None else self._decoder.decode(message.data)
         frame_bytes = self.sound.channels * opus.SAMPLE_BYTES
         if len(samples) % frame_bytes:
             raise ProtocolError(f"{self.name}: DATA of {len(samples)} bytes, a sample frame has {frame_bytes}")
-        if self.sound.recording and samples:
+        if samples:
             self.sound.received(samples)
