@@ -38,6 +38,11 @@ class AgentStream:
             self._header = None
         return found
 
+    @property
+    def pending(self) -> bytes:
+        """The unfinished message, as far as it has come: fed to another stream, that goes on from here."""
+        return (self._header.pack() if self._header else b"") + bytes(self._buffer)
+
     def reset(self) -> None:
         """The agent is gone: forget the unfinished message."""
         self._buffer.clear()

@@ -1,0 +1,16 @@
+"""A small guest of our own: a desktop that moves, listens and makes sounds, for demonstrations and tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from caraway.lazy import importer
+
+if TYPE_CHECKING:
+    from caraway.embedded.guest import EmbeddedGuest
+
+_LAZY = {"EmbeddedGuest": "caraway.embedded.guest"}
+
+__all__ = ["EmbeddedGuest"]
+
+__getattr__ = importer(globals(), _LAZY)

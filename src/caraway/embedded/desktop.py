@@ -1,0 +1,339 @@
+"""The picture of the guest's desktop, painted where something has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from caraway.canvas.region import Box, intersect
+from caraway.embedded import video
+from caraway.embedded.drawing import Canvas, Pixels
+from caraway.embedded.font import COLUMNS
+from caraway.embedded.sound import LEVELS
+from caraway.embedded.terminal import MAX_LINES, PROMPT, Terminal
+from caraway.wire.messages.inputs import KeyboardModifiers
+
+INK, FAINT, AMBER, GREEN, DARK, UNLIT, RED = 0xF2EFE6, 0x9FB3B8, 0xFFB84D, 0x7EE081, 0x0C1A22, 0x2A3A40, 0xFF6F61
+SCREEN = 0x0E1B22
+"""Of the terminal."""
+MARGIN, BAR, TITLE, DIGITS, MARK = 24, 48, 34, 7, 11
+MAX_MARKS = 16
+MARKS = (AMBER, GREEN, RED, 0xB39DDB)
+LOCKS = (
+    ("NUM", KeyboardModifiers.NUM_LOCK),
+    ("CAPS", KeyboardModifiers.CAPS_LOCK),
+    ("SCROLL", KeyboardModifiers.SCROLL_LOCK),
+)
+HINTS = "F2 video   F3 tone   F4 microphone   F5 pointer   Ctrl+C copy line   Ctrl+V paste"
+WELCOME = ("This is a guest of Caraway's own: no QEMU, only Python.", "Type here; what you type comes back.", "")
+SPEED = 6
+"""Pixels that the video moves in a tick."""
+
+
+@dataclass(slots=True)
+class Model:
+    """What there is to be seen, in JSON's types but for the terminal."""
+
+    width: int
+    height: int
+    ticks: int = 0
+    rate: int = 25
+    leds: int = 0
+    absolute: bool = True
+    tone: bool = False
+    microphone: bool = False
+    level: int = 0
+    clipboard: str = ""
+    video: int = 0
+    """0: none, 1: at its place, 2: on its way over the desktop."""
+    frames: int = 0
+    """Of the video, shown so far."""
+    way: int = 0
+    """Pixels that the video has gone."""
+    marks: list[tuple[int, int, int]] = field(default_factory=list)
+    """Where a button was pressed, and which."""
+    terminal: Terminal = field(default_factory=lambda: Terminal(WELCOME))
+
+    def save(self) -> dict[str, Any]:
+        """The state as JSON's types."""
+        saved = {name: getattr(self, name) for name in self.__slots__}
+        return saved | {"terminal": self.terminal.lines}
+
+    @classmethod
+    def load(cls, saved: Mapping[str, Any]) -> Model:
+        """What `save` told. Raises ValueError, KeyError or TypeError if that is no such state."""
+        model = cls(0, 0)
+        for name in cls.__slots__:
+            value, kind = saved[name], type(getattr(model, name))
+            if name == "terminal":
+                model.terminal.lines = [str(line) for line in value][-MAX_LINES:] or [PROMPT]
+            elif name == "marks":
+                model.marks = [(int(x), int(y), int(button)) for x, y, button in value][-MAX_MARKS:]
+            elif type(value) is not kind or (kind is int and not 0 <= value < 1 << 31):
+                raise ValueError(f"{name} is not {value!r}")
+            else:
+                setattr(model, name, value)
+        return model
+
+
+class Layout(NamedTuple):
+    """Where things are on a display of some size."""
+
+    scale: int
+    dot: int
+    bar: Box
+    counter: Box
+    status: Box
+    terminal: Box
+    video: Box
+    hints: Box
+
+    @classmethod
+    def of(cls, width: int, height: int) -> Layout:
+        """Of that many pixels, at least 320x200."""
+        scale = 2 if width >= 1000 and height >= 600 else 1
+        dot = 10 if scale == 2 else 6 if width >= 640 else 3
+        margin = MARGIN if scale == 2 else 10
+        top = BAR + margin
+        counter = Box(margin, top, margin + (DIGITS * COLUMNS - 1) * dot + 2 * MARGIN, top + 7 * dot + MARGIN + 40)
+        hints = Box(0, height - 10 - 9 * scale - margin // 2, width, height)
+        below = counter.bottom + margin
+        bottom = hints.top - margin // 2
+        film = (384, 288) if scale == 2 and height >= 700 else (240, 180)
+        beside = width >= 3 * film[0]
+        right = width - margin - (film[0] + margin if beside else 0)
+        x, y = width - margin - film[0], max(below if beside else bottom - film[1] - margin, 0)
+        return cls(
+            scale,
+            dot,
+            Box(0, 0, width, BAR),
+            counter,
+            Box(counter.right + margin, counter.top, width - margin, counter.bottom),
+            Box(margin, below, right, max(bottom, below)),
+            Box(x, y, x + film[0], y + film[1]),
+            hints,
+        )
+
+    @property
+    def text(self) -> Box:
+        """Where the terminal's lines are."""
+        return Box(
+            self.terminal.left + 16, self.terminal.top + TITLE + 12, self.terminal.right - 12, self.terminal.bottom
+        )
+
+    @property
+    def line(self) -> int:
+        """Pixels from one line to the next."""
+        return 12 * self.scale
+
+    @property
+    def digits(self) -> tuple[int, int]:
+        """The counter's left and upper edge."""
+        return self.counter.left + MARGIN, self.counter.top + MARGIN + 16
+
+
+class Desktop:
+    """The desktop without its video on a canvas; `pixels` has both."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.layout = Layout.of(model.width, model.height)
+        self.canvas = Canvas(model.width, model.height)
+        self._background = background(model.width, model.height)
+        text = self.layout.text
+        columns = text.width // (COLUMNS * self.layout.scale) - 1
+        model.terminal.fit(columns, (text.height - 8) // self.layout.line)
+        self.paint(self.canvas.box)
+
+    def paint(self, box: Box) -> None:
+        """Paint a part of it anew."""
+        clip = intersect(box, self.canvas.box)
+        if clip is None:
+            return
+        self.canvas.clip = clip
+        self.canvas.put(self.canvas.box, self._background)
+        for paint, where in (
+            (self._bar, self.layout.bar),
+            (self._counter, self.layout.counter),
+            (self._status, self.layout.status),
+            (self._terminal, self.layout.terminal),
+            (self._idle_video, self.layout.video),
+            (self._hints, self.layout.hints),
+        ):
+            if intersect(where, clip):
+                paint()
+        for x, y, button in self.model.marks:
+            self.canvas.ring(x, y, MARK - 1, MARKS[min(button, len(MARKS)) - 1])
+
+    def film(self) -> Box | None:
+        """Where the video is now."""
+        model, home = self.model, self.layout.video
+        if not model.video:
+            return None
+        if model.video == 1:
+            return home
+        x = video.bounce(home.left + model.way, model.width - home.width)
+        y = video.bounce(max(home.top - BAR, 0) + model.way * 2 // 3, model.height - BAR - home.height) + BAR
+        return intersect(Box(x, y, x + home.width, y + home.height), self.canvas.box)
+
+    def digits_from(self, before: int) -> Box:
+        """The counter's digits that are others than before."""
+        x, y = self.layout.digits
+        old, new = _digits(before), _digits(self.model.ticks)
+        first = next((at for at in range(DIGITS) if old[at] != new[at]), DIGITS)
+        step = COLUMNS * self.layout.dot
+        return Box(x + first * step, y, x + DIGITS * step, y + 7 * self.layout.dot)
+
+    def typed_line(self) -> Box:
+        """The terminal's last line and the one above, which it may have grown out of."""
+        text, line = self.layout.text, self.layout.line
+        _, row = self.model.terminal.cursor
+        return Box(text.left, text.top + max(row - 1, 0) * line, text.right, text.top + (row + 1) * line)
+
+    def clock(self) -> Box:
+        """The time since the start."""
+        return Box(self.model.width - MARGIN - 8 * COLUMNS * self.layout.scale, 0, self.model.width, BAR)
+
+    def meter(self) -> Box:
+        """The level of the microphone."""
+        x, y = self._row(2)
+        return Box(x + 12 * COLUMNS * self.layout.scale, y, x + 12 * COLUMNS * self.layout.scale + LEVELS * 8, y + 20)
+
+    def mark(self, x: int, y: int) -> Box:
+        """Around a click."""
+        return Box(x - MARK, y - MARK, x + MARK + 1, y + MARK + 1)
+
+    def _middle(self, box: Box) -> int:
+        return (box.top + box.bottom - 7 * self.layout.scale) // 2
+
+    def _bar(self) -> None:
+        model, canvas, scale = self.model, self.canvas, self.layout.scale
+        bar = self.layout.bar
+        y = self._middle(bar)
+        canvas.fill(bar, DARK)
+        canvas.fill(Box(0, BAR - 2, model.width, BAR), AMBER)
+        canvas.text(MARGIN, y, scale, INK, "Caraway")
+        canvas.text(MARGIN + 8 * COLUMNS * scale, y, scale, FAINT, "embedded guest")
+        seconds = model.ticks // model.rate
+        time = f"{seconds // 3600 % 100:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        canvas.text(self.clock().left, y, scale, AMBER, time)
+        facts = f"{model.width}x{model.height}  {'absolute' if model.absolute else 'relative'} pointer"
+        x = self.clock().left - (len(facts) + 3) * COLUMNS * scale
+        if x > MARGIN + 24 * COLUMNS * scale:
+            canvas.text(x, y, scale, FAINT, facts)
+
+    def _counter(self) -> None:
+        self.canvas.panel(self.layout.counter, DARK, 190)
+        self.canvas.text(self.layout.counter.left + MARGIN, self.layout.counter.top + 16, 1, FAINT, "TICKS")
+        self.canvas.lamps(*self.layout.digits, self.layout.dot, AMBER, UNLIT, _digits(self.model.ticks))
+
+    def _row(self, number: int) -> tuple[int, int]:
+        """Where a row of the status panel begins."""
+        box = self.layout.status
+        return box.left + MARGIN, box.top + 16 + number * (box.height - 20) // 4
+
+    def _status(self) -> None:
+        box, model, scale = self.layout.status, self.model, self.layout.scale
+        if box.width < 120:
+            return
+        self.canvas.panel(box, DARK, 190)
+        x, y = self._row(0)
+        for name, bit in LOCKS:
+            lit = bool(model.leds & bit)
+            top = y + (7 * scale - 18) // 2
+            self.canvas.panel(Box(x, top, x + 18, top + 18), GREEN if lit else UNLIT, 256)
+            self.canvas.text(x + 26, y, scale, INK if lit else FAINT, name)
+            x += 26 + (len(name) + 2) * COLUMNS * scale
+        self._fact(1, "Tone", "440 Hz" if model.tone else "off", AMBER if model.tone else FAINT)
+        self._fact(2, "Microphone", "" if model.microphone else "off", FAINT)
+        if model.microphone:
+            self._meter()
+        room = (box.width - 2 * MARGIN) // (COLUMNS * scale) - 12
+        text = " ".join(model.clipboard.split()) or "empty"
+        shown = text if len(text) <= room else text[: max(room - 3, 0)] + "..."
+        self._fact(3, "Clipboard", shown, INK if model.clipboard else FAINT)
+
+    def _fact(self, row: int, name: str, value: str, color: int) -> None:
+        x, y = self._row(row)
+        scale = self.layout.scale
+        self.canvas.text(x, y, scale, FAINT, name)
+        if value:
+            self.canvas.text(x + 12 * COLUMNS * scale, y, scale, color, value)
+
+    def _meter(self) -> None:
+        box = self.meter()
+        for step in range(LEVELS):
+            color = GREEN if step < LEVELS * 2 // 3 else AMBER if step < LEVELS - 2 else RED
+            x = box.left + 8 * step
+            self.canvas.fill(Box(x, box.top, x + 6, box.top + 14), color if step < self.model.level else UNLIT)
+
+    def _window(self, box: Box, title: str) -> None:
+        self.canvas.panel(Box(box.left + 4, box.top + 6, box.right + 4, box.bottom + 6), 0, 70)
+        self.canvas.panel(box, 0x24343D, 256)
+        self.canvas.fill(Box(box.left, box.top + TITLE, box.right, box.bottom - 10), SCREEN)
+        self.canvas.panel(Box(box.left, box.bottom - 30, box.right, box.bottom), SCREEN, 256)
+        for number, color in enumerate((RED, AMBER, GREEN)):
+            x = box.left + 16 + 22 * number
+            self.canvas.panel(Box(x - 6, box.top + 11, x + 7, box.top + 24), color, 256)
+        self.canvas.text(box.left + 88, box.top + 14, 1, FAINT, title)
+
+    def _terminal(self) -> None:
+        box, text, terminal = self.layout.terminal, self.layout.text, self.model.terminal
+        if box.height < 70:
+            return
+        self._window(box, "terminal")
+        scale, step = self.layout.scale, COLUMNS * self.layout.scale
+        for row, whole in enumerate(terminal.lines[terminal.first :]):
+            y, line = text.top + row * self.layout.line, whole[: terminal.columns]
+            prompt = PROMPT if line.startswith(PROMPT) else ""
+            self.canvas.text(text.left, y, scale, INK, " " * len(prompt) + line[len(prompt) :] or " ")
+            self.canvas.text(text.left, y, scale, GREEN, prompt or " ")
+        column, row = terminal.cursor
+        x, y = text.left + min(column, terminal.columns) * step, text.top + row * self.layout.line
+        self.canvas.fill(Box(x, y, x + 5 * scale, y + 8 * scale), AMBER)
+
+    def _idle_video(self) -> None:
+        """An empty place for the video, where there is room beside the terminal."""
+        box = self.layout.video
+        if box.left < self.layout.terminal.right:
+            return
+        self.canvas.panel(box, DARK, 150)
+        x, y = (box.left + box.right) // 2, (box.top + box.bottom) // 2
+        for row in range(-22, 23):
+            self.canvas.fill(Box(x - 14, y + row, x + 26 - 40 * abs(row) // 22, y + row + 1), FAINT)
+        self.canvas.text(x - 12 * COLUMNS // 2, y + 50, 1, FAINT, "F2 plays it")
+
+    def _hints(self) -> None:
+        self.canvas.text(MARGIN, self._middle(self.layout.hints), self.layout.scale, INK, HINTS)
+
+
+def _digits(value: int) -> str:
+    return f"{value % 10**DIGITS:0{DIGITS}}"
+
+
+def background(width: int, height: int) -> Pixels:
+    """A slope of colour with caraway seeds strewn over it, one in each cell of 72 pixels."""
+    pixels = np.zeros((height, width, 4), np.uint8)
+    slope = (np.arange(height)[:, np.newaxis] * 3 + np.arange(width)) / (3 * height + width)
+    for channel, (low, span) in enumerate(((84, 46), (58, 62), (22, 44))):
+        pixels[..., channel] = low + span * slope
+    scatter = np.random.default_rng(1975)
+    for cell in _cells(width, height):
+        x, y = scatter.uniform(20, 52, 2)
+        angle = scatter.uniform(0, np.pi)
+        part = pixels[cell.top : cell.bottom, cell.left : cell.right, :3]
+        dx, dy = np.arange(part.shape[1]) - x, np.arange(part.shape[0])[:, np.newaxis] - y
+        along = dx * np.cos(angle) + dy * np.sin(angle)
+        across = dy * np.cos(angle) - dx * np.sin(angle) + along * along / 64
+        inside = np.clip((1 - np.hypot(along / 16, across / 5)) * 4, 0, 1) * np.where(abs(across) < 0.7, 5, 15)
+        part += inside.astype(np.uint8)[..., np.newaxis]
+    return pixels
+
+
+def _cells(width: int, height: int) -> Iterator[Box]:
+    return (
+        Box(x, y, min(x + 72, width), min(y + 72, height)) for y in range(0, height, 72) for x in range(0, width, 72)
+    )
