@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -33,3 +34,10 @@ def require_gstreamer(element: str) -> None:
     inspect = require("gst-inspect-1.0", package)
     if subprocess.run([inspect, "--exists", element], check=False).returncode:
         require(f"GStreamer's {element}", package)
+
+
+def require_folder(folder: Path, install: str) -> Path:
+    """A folder that a package brings."""
+    if not folder.is_dir():
+        require(str(folder), install)
+    return folder

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import cast
 
-from caraway.errors import CarawayError, DeadlineError, LinkError, TlsError
+from caraway.errors import CarawayError, DeadlineError, LinkError, ProtocolError, TlsError
 from caraway.server.connection import Connection
 from caraway.server.tasks import Tasks
 from caraway.server.unix_socket import UnixSocket
@@ -164,8 +164,10 @@ class Listener:
         except TimeoutError as error:
             why = error if isinstance(error, DeadlineError) else f"not linked within {LINK_DEADLINE:g} s"
             log.info("%s: %s", peer, why)
+        except ProtocolError as error:
+            log.warning("%s: %s", peer, error)
         except (CarawayError, OSError) as error:
-            log.info("%s: %s", peer, error)
+            log.debug("%s: %s", peer, error)
         except Exception:
             log.exception("%s: the connection ends, for the server failed", peer)
         finally:

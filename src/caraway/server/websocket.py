@@ -6,6 +6,7 @@ one byte stream.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ MAX_FRAME = 1 << 20
 
 SUBPROTOCOL = "binary"
 
+_protocol_log = logging.getLogger(f"{__name__}.protocol")
+_protocol_log.setLevel(logging.WARNING)
+
 
 class WebSocket:
     """The server's end of one WebSocket."""
@@ -36,7 +40,10 @@ class WebSocket:
         from websockets.typing import Subprotocol
 
         self._protocol: ServerProtocol = ServerProtocol(
-            subprotocols=[Subprotocol(SUBPROTOCOL)], select_subprotocol=_select, max_size=MAX_FRAME
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            select_subprotocol=_select,
+            max_size=MAX_FRAME,
+            logger=_protocol_log,
         )
         self._request = 0
         self._ended = False
