@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from caraway.canvas.region import Box, bounding_box
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 
 MIN_INTERVAL = 0.008
 """Seconds between two looks at a display: more than a hundred a second show nobody more."""
+
+MAX_UNSEARCHED = 8
+"""Large changes in which no moved content is looked for, where many had none: a video, say."""
+
+REST = 2
+"""How many times as long as a look took, until the next one."""
 
 _BAND = 32
 """Rows that are compared at once: a 4K screen's fit a processor's second cache."""
@@ -63,6 +69,7 @@ class Capture:
         self._hints: list[Copy] = []
         self._pending = Region()
         self._resized = False
+        self._futile_searches = self._unsearched = 0
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._disconnects: list[Callable[[], None]] = []
@@ -107,7 +114,7 @@ class Capture:
             return
         self._compare()
         took = time.monotonic() - began
-        self._due = began + max(MIN_INTERVAL, 2 * took)
+        self._due = began + max(MIN_INTERVAL, REST * took)
         self._wake_views()
 
     def tile(self, box: Box, settings: Settings, dictionary: Dictionary | None = None) -> Tile:
@@ -179,18 +186,29 @@ class Capture:
             self._move(hint)
         boxes = self._pending.take_all()
         changed = [part for box in boxes for part in changes(copied, guest, box)]
-        if area(changed) >= scroll.MIN_PIXELS:
-            moved = scroll.find(copied, guest, bounding_box(changed))
-            if moved is not None:
-                self._move(moved)
-                suspects = Region((*changed, moved.box))
-                changed = [part for box in suspects for part in changes(copied, guest, box)]
+        moved = self._find_moved(copied, guest, changed)
+        if moved is not None:
+            self._move(moved)
+            suspects = Region((*changed, moved.box))
+            changed = [part for box in suspects for part in changes(copied, guest, box)]
         for box in changed:
             part = slice(box.top, box.bottom), slice(box.left, box.right)
             copied[part] = guest[part]
             self.tiles.changed(box)
             for view in self.views:
                 view.backlog.damage(box)
+
+    def _find_moved(self, copied: NDArray[np.uint32], guest: NDArray[np.uint32], changed: Sequence[Box]) -> Copy | None:
+        """Look for moved content, less often the longer there was none."""
+        if area(changed) < scroll.MIN_PIXELS:
+            return None
+        self._unsearched += 1
+        if self._unsearched <= self._futile_searches:
+            return None
+        self._unsearched = 0
+        moved = scroll.find(copied, guest, bounding_box(changed))
+        self._futile_searches = 0 if moved is not None else min(self._futile_searches + 1, MAX_UNSEARCHED)
+        return moved
 
     def _move(self, copy: Copy) -> None:
         """Move content, here and at the viewers."""

@@ -98,10 +98,10 @@ class DisplayChannel(ServerChannel):
         self._lossy_since = 0.0
 
     def start(self) -> None:
-        self._expecting = self.spawn(self._expect_init())
+        self._expecting_init = asyncio.get_running_loop().call_later(INIT_DEADLINE, self._no_init)
 
     def closed(self) -> None:
-        for handle in (self._turn, self._refinement):
+        for handle in (self._expecting_init, self._turn, self._refinement):
             if handle is not None:
                 handle.cancel()
         if self._initialized:
@@ -112,16 +112,15 @@ class DisplayChannel(ServerChannel):
         if self._turn is None and self.flow.room:
             self._turn = asyncio.get_running_loop().call_soon(self._take_turn)
 
-    async def _expect_init(self) -> None:
-        await asyncio.sleep(INIT_DEADLINE)
-        raise LinkError(f"{self.name}: no INIT within {INIT_DEADLINE:g} s")
+    def _no_init(self) -> None:
+        self.fail(LinkError(f"{self.name}: no INIT within {INIT_DEADLINE:g} s"))
 
     @handles(Init)
     def _init(self, message: Init) -> None:
         if self._initialized:
             raise ProtocolError(f"{self.name}: a second INIT")
         self._initialized = True
-        self._expecting.cancel()
+        self._expecting_init.cancel()
         self.dictionary_id = message.glz_dictionary_id
         self.dictionary = self._shared_dictionary() or _dictionary(message.glz_dictionary_window_size)
         self.send(InvalAllPalettes())

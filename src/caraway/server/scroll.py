@@ -21,6 +21,9 @@ _STRIP = 64
 """Pixels across the direction of moving that are looked at as one: what is beside a scrolled page does not disturb."""
 _STEP = 4
 """Every so many pixels of a line are sampled."""
+_FACTOR = 0x9E3779B1
+_ASKED = 8
+"""Strips that are asked how far they have moved."""
 _MIN_LINES = 8
 """Lines of strips that must have moved equally far."""
 
@@ -48,14 +51,16 @@ def _along_rows(old: NDArray[np.uint32], new: NDArray[np.uint32]) -> tuple[int, 
     import numpy as np
 
     height, width = new.shape
-    if height < 2 * _MIN_LINES or width < _STRIP:
+    strips = width // _STRIP
+    if height < 2 * _MIN_LINES or not strips:
         return None
-    was, now = _hashes(old), _hashes(new)
-    changed = was != now
-    distance = _commonest_distance(was, now, changed)
+    some = np.arange(strips)[:: max(1, strips // _ASKED)]
+    distance = _commonest_distance(_hashes(old, some), _hashes(new, some))
     if distance is None:
         return None
-    same = np.zeros(now.shape, bool)
+    every = np.arange(strips)
+    was, now = _hashes(old, every), _hashes(new, every)
+    changed, same = was != now, np.zeros(now.shape, bool)
     if distance > 0:
         same[distance:] = now[distance:] == was[:-distance]
     else:
@@ -66,29 +71,26 @@ def _along_rows(old: NDArray[np.uint32], new: NDArray[np.uint32]) -> tuple[int, 
     top, bottom, lines = _best_run(gain[:, first:last].sum(axis=1))
     if lines * _STRIP < MIN_PIXELS:
         return None
-    reach = slice(top, bottom)
-    if not same[reach].any():
-        return None
-    top, bottom = max(top, distance, 0), min(bottom, height + min(distance, 0))
-    return first * _STRIP, min(last * _STRIP, width), top, bottom, distance
+    top, bottom = max(top, distance), min(bottom, height + min(distance, 0))
+    return first * _STRIP, last * _STRIP, top, bottom, distance
 
 
-def _hashes(pixels: NDArray[np.uint32]) -> NDArray[np.uint64]:
-    """A number for each line of each strip. The rest of a last strip that is not whole is left out."""
+def _hashes(pixels: NDArray[np.uint32], strips: NDArray[np.intp]) -> NDArray[np.uint32]:
+    """A number for each line of some strips. Columns that do not fill a strip are left out."""
     import numpy as np
 
-    height, width = pixels.shape
-    strips = width // _STRIP
-    samples = np.ascontiguousarray(pixels[:, : strips * _STRIP : _STEP]).reshape(height, strips, _STRIP // _STEP)
-    factors = np.array([pow(0x9E3779B97F4A7C15, power + 1, 1 << 64) for power in range(_STRIP // _STEP)], np.uint64)
-    hashes: NDArray[np.uint64] = np.einsum("ijk,k->ij", samples.astype(np.uint64), factors)
+    columns = (strips[:, None] * _STRIP + np.arange(_STEP // 2, _STRIP, _STEP)).ravel()
+    samples = pixels[:, columns].reshape(len(pixels), len(strips), -1)
+    factors = np.array([pow(_FACTOR, power, 1 << 32) for power in range(1, samples.shape[2] + 1)], np.uint32)
+    hashes: NDArray[np.uint32] = np.einsum("ijk,k->ij", samples, factors)
     return hashes
 
 
-def _commonest_distance(was: NDArray[np.uint64], now: NDArray[np.uint64], changed: NDArray[np.bool_]) -> int | None:
+def _commonest_distance(was: NDArray[np.uint32], now: NDArray[np.uint32]) -> int | None:
     """How far most lines have moved that can be told from others."""
     import numpy as np
 
+    changed = was != now
     distances = []
     for strip in range(now.shape[1]):
         lines = np.flatnonzero(changed[:, strip])
