@@ -17,6 +17,7 @@ COMMANDS = {
     "replay": "Put a recorded session through the client.",
     "migrate": "Move a VM to another QEMU; its viewers follow.",
     "screenshot": "Save a picture of the screen.",
+    "serve": "Serve a guest's screen, keys and sound.",
     "type": "Type text.",
 }
 

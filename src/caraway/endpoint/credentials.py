@@ -34,12 +34,13 @@ def password_file(path: str | os.PathLike[str]) -> Credentials:
     """
 
     async def give(endpoint: Endpoint) -> str:
-        return _read_password(path)
+        return read_password(path)
 
     return give
 
 
-def _read_password(path: str | os.PathLike[str]) -> str:
+def read_password(path: str | os.PathLike[str]) -> str:
+    """The password of a UTF-8 file, without one final newline. Raises EndpointError if it cannot be read."""
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_PASSWORD_FILE + 1)
