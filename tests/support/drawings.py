@@ -28,7 +28,7 @@ class Drawings:
 
     def __init__(self) -> None:
         self.surfaces = Surfaces()
-        self._painter = Painter(self.surfaces, ImageDecoder(0, self.surfaces.find, SharedImages(lambda: 1)))
+        self._painter = Painter(self.surfaces, ImageDecoder(0, self.surfaces.get, SharedImages(lambda: 1)))
 
     def run(self, stream: bytes) -> None:
         """Process messages, each framed as u16 type, u32 size, body. One that is cut off is left out."""
