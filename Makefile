@@ -7,6 +7,7 @@ BIN := .venv/bin
 T ?=
 OUT ?= out
 COUNT ?= 1000000
+WORKERS ?= 2
 BENCHMARKS = $(sort $(wildcard benchmarks/[a-z]*.py))
 
 .PHONY: help build demo test fuzz lint types docs bench clean
@@ -38,10 +39,10 @@ demo: ## See it work: a VM of our own, its screen, keys and clicks; pictures go 
 	@$(MAKE) build
 	@$(BIN)/caraway demo -o $(OUT)
 
-test: ## Run the tests, all or T="tests/wire -k init"
+test: ## Run the tests, all in WORKERS processes, or T="tests/wire -k init"
 	@ci/install-packages ci/packages.txt
 	@$(MAKE) build
-	@$(BIN)/pytest $(T)
+	@$(BIN)/pytest $(or $(T),-n $(WORKERS))
 
 lint: build ## Style, format and the contract of the layers
 	@$(BIN)/ruff check

@@ -22,7 +22,7 @@ if platform.machine().lower() in ("x86_64", "amd64"):
     LEVELS["v3"] = ["-march=x86-64-v3"]
 
 if os.environ.get("CARAWAY_SANITIZE"):
-    CHECKS = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    CHECKS = ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     LEVELS = {f"{level}_asan": [*options, *CHECKS] for level, options in LEVELS.items()}
 
 

@@ -175,7 +175,7 @@ async def test_exit_code_of_a_silent_server(tmp_path: Path) -> None:
     assert (ended.code, ended.json["error"]) == (8, "DeadlineError")
     async with fake_server("display") as server:
         output = tmp_path / "screen.png"
-        ended = await caraway("screenshot", server.uri, "-o", str(output), "--timeout", "0.3", "--json")
+        ended = await caraway("screenshot", server.uri, "-o", str(output), "--timeout", "3", "--json")
     assert (ended.code, ended.json["error"]) == (8, "DeadlineError")
     assert "a first picture" in ended.json["message"]
     assert not output.exists()
@@ -184,7 +184,7 @@ async def test_exit_code_of_a_silent_server(tmp_path: Path) -> None:
 @in_one_loop
 async def test_screen_that_never_stands_still(vm: Qemu, tmp_path: Path) -> None:
     await vm.ask("thaw", "@ok")
-    options = ("--password", "right", "-o", str(tmp_path / "screen.png"), "--stable", "1.5", "--timeout", "5")
+    options = ("--password", "right", "-o", str(tmp_path / "screen.png"), "--stable", "1.5", "--timeout", "3")
     ended = await caraway("screenshot", plain(vm), *options)
     await vm.ask("freeze", "@ok")
     assert ended.code == 8
