@@ -39,8 +39,9 @@ MAX_PARKED_MESSAGES = 256
 """Messages that a target may send on a parked main link: a handful are usual."""
 
 SETTLE = 0.5
-"""Seconds that main's link to a target outlives the others: libspice-server 0.15.1 crashes, and the VM with it, when
-main ends while a thread of the server makes its end of a display or cursor channel."""
+"""Seconds that a link to a target outlives a try that failed, and main's the others: libspice-server 0.15.1 crashes,
+and the VM with it, when a channel or main ends, or another main comes, while a thread of the server makes its end of a
+display or cursor channel."""
 
 MAX_REPORTS = 256
 """Reports that wait for a slow reader of `migrations()`; then the oldest go."""
@@ -48,7 +49,7 @@ MAX_REPORTS = 256
 _HANDSHAKE = {m.id: m for m in (MigrateDstSeamlessAck, MigrateDstSeamlessNack, Init)}
 
 
-async def _leave(connection: Connection, delay: float) -> None:
+async def _close_after(connection: Connection, delay: float) -> None:
     await asyncio.sleep(delay)
     await connection.aclose()
 
@@ -108,6 +109,8 @@ class Follower:
         self._reconnecting: asyncio.Task[None] | None = None
         self._lost: CarawayError | None = None
         """What ended a connection in the middle of a reconnect."""
+        self._leaving: set[asyncio.Task[None]] = set()
+        """Connections that outlive their use for a while; a new session comes after them."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._readers: WeakSet[asyncio.Queue[Report | None]] = WeakSet()
         for key in session.living():
@@ -347,7 +350,13 @@ class Follower:
         if link := self._parked.pop(key, None):
             if link.task is not None:
                 link.task.cancel()
-            self._spawn(_leave(link.connection, SETTLE if key == MAIN else 0.0))
+            self._leave(link.connection, SETTLE if key == MAIN else 0.0)
+
+    def _leave(self, connection: Connection, delay: float) -> None:
+        task = self._spawn(_close_after(connection, delay))
+        if delay:
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
 
     def _disconnect(self) -> None:
         for key in [*self._dials, *self._parked]:
@@ -358,7 +367,7 @@ class Follower:
         for key, channel in self._session.living().items():
             self._session.stop(channel)
             channel.flow.hold()
-            self._spawn(_leave(channel.connection, delay if key == MAIN else 0.0))
+            self._leave(channel.connection, 2 * delay if key == MAIN else delay)
         self._close_aside()
 
     def _give_up_reconnect(self) -> None:
@@ -369,6 +378,8 @@ class Follower:
     async def _reconnect(self, attempt: int, endpoint: Endpoint) -> None:
         self._lost = None
         try:
+            if self._leaving:
+                await asyncio.wait(self._leaving)
             self._target = Dialer(endpoint, await self._password(endpoint))
             await self._session.begin_anew(self._target, attempt)
         except asyncio.CancelledError:

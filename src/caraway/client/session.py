@@ -307,15 +307,10 @@ class Session:
             for key in available
             if key[0] in _CLASSES and key[0].name.lower() in wanted and (attempt is not None or key not in living)
         ]
-        try:
-            async with asyncio.TaskGroup() as group:
-                for link in links:
-                    group.create_task(link)
-        except* CarawayError as errors:
-            failed = errors.exceptions[0]
-        else:
-            return
-        raise failed
+        # One that fails does not stop the others: a server may not survive a link that ends as soon as it is made.
+        for error in await asyncio.gather(*links, return_exceptions=True):
+            if isinstance(error, BaseException):
+                raise error
 
     async def _link_later(self, available: list[tuple[ChannelType, int]]) -> None:
         try:
