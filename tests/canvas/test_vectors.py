@@ -16,7 +16,7 @@ def test_drawing(vector):
     messages, expected = load(vector)
     drawings = Drawings()
     drawings.run(messages)
-    surface, mask = drawings.surfaces.find(0), vector["compare_mask"]
+    surface, mask = drawings.surfaces.get(0), vector["compare_mask"]
     assert (surface.width, surface.height) == (vector["width"], vector["height"])
     size = surface.pixel_bytes
     pairs = zip(words(surface.data, mask, size), words(expected, mask, size), strict=True)
