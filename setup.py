@@ -20,6 +20,10 @@ SHIM = Path("src/caraway/codecs/kernels")
 LEVELS: dict[str, list[str]] = {"baseline": []}
 if platform.machine().lower() in ("x86_64", "amd64"):
     LEVELS["v3"] = ["-march=x86-64-v3"]
+    LEVELS["v4"] = ["-march=x86-64-v4"]
+
+WIDER = ("glz_decode", "lz_decode")
+"""Kernels that gain by v4: the others are not built for it."""
 
 if os.environ.get("CARAWAY_SANITIZE"):
     CHECKS = ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -47,12 +51,16 @@ def extensions() -> list[Extension]:
     for package in PACKAGES:
         folder, copies = ROOT / "src" / package, GENERATED / package
         for level, options in LEVELS.items():
+            if level.startswith("v4") and not any((folder / f"{kernel}.py").exists() for kernel in WIDER):
+                continue
             (folder / level).mkdir(exist_ok=True)
             make_packages(copies / level)
             for declarations in folder.glob("*.pxd"):
                 place(declarations, copies / declarations.name)
                 place(declarations, copies / level / declarations.name)
             for kernel in sorted(folder.glob("[a-z]*.py")):
+                if level.startswith("v4") and kernel.stem not in WIDER:
+                    continue
                 found.append(
                     Extension(
                         f"{package.replace('/', '.')}.{level}.{kernel.stem}",

@@ -137,3 +137,20 @@ def test_frozen_picture_stays_until_mark(screen, changes):
     screen.freeze()
     screen.mark()
     assert (screen.surface is primary, screen.live, len(changes)) == (True, True, 2)
+
+
+def test_nothing_is_shown_of_a_surface_that_is_spoilt(screen):
+    screen.begin(Surface(2, 1, 32))
+    screen.mark()
+    screen.spoilt()
+    assert (screen.surface, screen.live) == (None, False)
+
+
+def test_picture_from_before_a_surface_that_is_spoilt_stays(screen):
+    before = Surface(2, 1, 32)
+    screen.begin(before)
+    screen.mark()
+    screen.begin(Surface(2, 1, 32))
+    screen.spoilt()
+    screen.mark()
+    assert (screen.surface is before, screen.live) == (True, False)

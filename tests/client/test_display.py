@@ -21,7 +21,7 @@ from caraway.client.images import MAX_PALETTES
 from caraway.client.player import Player
 from caraway.client.shared_images import PixmapCache, SharedImages, window_pixels
 from caraway.client.streams import Frame, Stream
-from caraway.codecs import glz, jpeg, lz
+from caraway.codecs import glz, jpeg, lz, quic
 from caraway.codecs.bitmap import Bitmap, PixelFormat
 from caraway.errors import CodecError, DeadlineError, LinkError, ProtocolError
 from caraway.wire.capabilities import Capabilities
@@ -298,6 +298,40 @@ async def test_raw_and_lz_images(size: tuple[int, int]) -> None:
         await view.show(fill(0, rect(0, 0, width, height)))
         packed = lz.encode(Bitmap(width, height, PixelFormat.BGRX32, 4 * width, pixels))
         assert await view.show(copy(LzImage(packed), width, height)) == truth
+
+
+def moved(message: DrawCopy, top: int, clip: list[Rect] | None = None) -> DrawCopy:
+    box = rect(0, top, message.box.right, message.box.bottom)
+    return DrawCopy(0, box, clip, message.src_bitmap, message.src_area, message.rop, message.scale_mode, NO_MASK)
+
+
+@pytest.mark.parametrize("codec", [(LzImage, lz.encode), (QuicImage, quic.encode)], ids=["lz", "quic"])
+async def test_rows_of_the_surface_are_decoded_in_place(codec: Any) -> None:
+    wrap, encode = codec
+    colours = random.Random(7).choices(range(1 << 24), k=64)
+    pixels = b"".join(colour.to_bytes(4, "little") for colour in colours)
+    image = copy(wrap(encode(Bitmap(16, 4, PixelFormat.BGRX32, 64, pixels))), 16, 4)
+    async with viewed() as view:
+        picture = await view.show(create(16, 9), Mark(), moved(image, 5))
+        assert picture == Screenshot(16, 9, bytes(64 * 5) + pixels)
+        picture = await view.show(fill(0, rect(0, 0, 16, 9)), moved(image, 2, [rect(1, 3, 5, 1)]))
+        assert picture == Screenshot(16, 9, bytes(64 * 3 + 4) + pixels[68:88] + bytes(64 * 6 - 24))
+        picture = await view.show(fill(0, rect(0, 0, 16, 9)), moved(image, 7))
+        assert picture == Screenshot(16, 9, bytes(64 * 7) + pixels[:128])
+
+
+@pytest.mark.parametrize("codec", [(LzImage, lz.encode), (QuicImage, quic.encode)], ids=["lz", "quic"])
+async def test_half_an_image_is_not_shown(codec: Any) -> None:
+    wrap, encode = codec
+    pixels = random.Random(7).randbytes(64 * 9)
+    payload = encode(Bitmap(16, 9, PixelFormat.BGRX32, 64, pixels))
+    half = copy(wrap(payload[: len(payload) // 8 * 4]), 16, 9)
+    async with viewed() as view:
+        await view.show(create(16, 9), Mark())
+        error = await view.fails(half)
+        assert isinstance(error, CodecError)
+        with pytest.raises(CodecError):
+            view.display.screenshot()
 
 
 async def test_order_holds_although_a_large_image_is_decoded_in_a_worker() -> None:

@@ -14,7 +14,7 @@ BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "codecs.py"
 
 @pytest.mark.parametrize("level", ["baseline", "v3"])
 def test_kernels_keep_to_their_budgets(level):
-    if level == "v3" and cpu.level() != "v3":
+    if level == "v3" and cpu.level() == "baseline":
         pytest.skip("this processor does not run the v3 kernels")
     require("valgrind", "apt-get install valgrind")
     command = [sys.executable, str(BENCHMARK), "--check", "--level", level]

@@ -40,6 +40,48 @@ def test_vector(vector):
     assert bytes(picture.data) == expected
 
 
+@pytest.mark.parametrize("top_down", [True, False])
+def test_decoding_into_memory(top_down):
+    pixels = bytes(range(256)) * 6
+    pixels = bytes(0 if at % 4 == 3 else byte for at, byte in enumerate(pixels * 8))
+    payload = lz.encode(Bitmap(48, 64, PixelFormat.BGRX32, 192, pixels), top_down=top_down)
+    rows = bytearray(b"\7" * (len(pixels) + 4))
+    assert lz.decode_into(payload, memoryview(rows)[:-4], 48, 64)
+    assert rows == pixels + b"\7" * 4
+    with pytest.raises(CodecError, match="needs 12288 bytes, got 12284"):
+        lz.decode_into(payload, memoryview(rows)[:-8], 48, 64)
+    with pytest.raises(CodecError, match=r"ends at byte|runs over"):
+        lz.decode_into(payload[:-9], memoryview(rows), 48, 64)
+
+
+def test_what_is_not_decoded_into_memory():
+    rows = bytearray(64)
+    for format in (PixelFormat.BGRA32, PixelFormat.RGB555, PixelFormat.A8):
+        payload = lz.encode(Bitmap(4, 4, format, format.row_bytes(4), bytes(64)))
+        assert not lz.decode_into(payload, memoryview(rows), 4, 4)
+    assert not lz.decode_into(lz.encode(black(4, 4)), memoryview(rows), 2, 8)
+
+
+# As a decoder with wide copies may see them: runs, near and far matches of all lengths, few literals.
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 300)), min_size=8, max_size=40), st.randoms())
+@settings(max_examples=200)
+def test_short_matches(steps, random):
+    pixels = [random.getrandbits(24) for _ in range(40)]
+    tokens = bytearray()
+    for at in range(0, 40, 20):
+        tokens += bytes([19]) + b"".join(pixel.to_bytes(3, "little") for pixel in pixels[at : at + 20])
+    for back, length in steps * 4:
+        for _ in range(length):
+            pixels.append(pixels[-back])
+        code, low = min(length, 7) << 5, bytes([back - 1])
+        rest = length - 7
+        more = b"" if rest < 0 else b"\xff" * (rest // 255) + bytes([rest % 255])
+        tokens += bytes([code]) + more + low
+    payload = struct.pack(">7I", lz.MAGIC, lz.VERSION, LzType.RGB32, len(pixels), 1, 4 * len(pixels), 1) + tokens
+    expected = b"".join(pixel.to_bytes(4, "little") for pixel in pixels)
+    assert lz.decode(payload).data == expected
+
+
 @pytest.mark.parametrize("vector", vectors("lz", "lz_plt"))
 def test_output_is_no_larger_than_the_reference_encoders(vector):
     payload, expected = load(vector)

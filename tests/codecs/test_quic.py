@@ -222,3 +222,20 @@ def test_buffers():
     expected = quic.decode(payload).data
     assert quic.decode(bytearray(payload)).data == expected
     assert quic.decode(memoryview(b"ab" + payload)[2:]).data == expected
+
+
+@pytest.mark.parametrize("vector", vectors("quic"))
+def test_decoding_into_memory(vector):
+    payload, expected = load(vector)
+    width, height = vector["width"], vector["height"]
+    rows = bytearray(b"\7" * (4 * width * height + 4))
+    if quic.decode(payload).format is not PixelFormat.BGRX32:
+        assert not quic.decode_into(payload, memoryview(rows), width, height)
+        return
+    assert not quic.decode_into(payload, memoryview(rows), width + 1, height)
+    assert quic.decode_into(payload, memoryview(rows)[:-4], width, height)
+    assert rows == expected + b"\7" * 4
+    with pytest.raises(ValueError, match="smaller"):
+        quic.decode_into(payload, memoryview(rows)[:-8], width, height)
+    with pytest.raises(CodecError):
+        quic.decode_into(payload[: len(payload) // 8 * 4], memoryview(rows), width, height)

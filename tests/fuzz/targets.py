@@ -6,9 +6,10 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from caraway.errors import CodecError
 
 ROOT = Path(os.environ.get("CARAWAY_VECTORS", Path(__file__).resolve().parents[3] / "shared" / "vectors"))
 
@@ -58,15 +59,28 @@ def _lz() -> Kernel:
     palette = list(range(0, 1 << 24, 1 << 16))
 
     def decode(payload: Payload) -> None:
+        _decode_into(lz.decode_into, payload, payload[12:16][::-1], payload[16:20][::-1])
         lz.decode(payload, palette, max_pixels=MAX_PIXELS)
 
     return Kernel(_payloads("lz", "lz_plt"), decode)
 
 
+def _decode_into(decode_into: Callable[..., bool], payload: Payload, width: bytes, height: bytes) -> None:
+    """Decode to memory of its own, of the size that the payload announces, little-endian."""
+    columns, rows = int.from_bytes(width, "little"), int.from_bytes(height, "little")
+    if columns * rows <= MAX_PIXELS:
+        with contextlib.suppress(CodecError):
+            decode_into(payload, memoryview(bytearray(4 * columns * rows)), columns, rows)
+
+
 def _quic() -> Kernel:
     from caraway.codecs import quic
 
-    return Kernel(_payloads("quic"), partial(quic.decode, max_pixels=MAX_PIXELS))
+    def decode(payload: Payload) -> None:
+        _decode_into(quic.decode_into, payload, payload[12:16], payload[16:20])
+        quic.decode(payload, max_pixels=MAX_PIXELS)
+
+    return Kernel(_payloads("quic"), decode)
 
 
 def _encoders() -> Kernel:

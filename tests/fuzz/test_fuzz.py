@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from caraway.codecs.kernels import cpu
 from fuzz.targets import KERNELS, ROOT
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -26,7 +27,7 @@ def sanitized() -> None:
 
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("sanitized")
-@pytest.mark.parametrize("level", ["v3_asan", "baseline_asan"])
+@pytest.mark.parametrize("level", [*(["v4_asan"] if cpu.level() == "v4" else []), "v3_asan", "baseline_asan"])
 def test_kernels_stand_damaged_payloads(level: str) -> None:
     command = [sys.executable, "tests/fuzz/run.py", "--count", str(COUNT), "--level", level]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=800)

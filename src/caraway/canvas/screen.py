@@ -102,6 +102,12 @@ class Screen:
         self._next = None
         self._live = False
 
+    def spoilt(self) -> None:
+        """The primary surface is lost with a drawing half done: what showed it has no picture any more."""
+        if self._live:
+            self.surface = None
+        self.lost()
+
     def set_heads(self, heads: Sequence[Head]) -> None:
         """MONITORS_CONFIG: holds for the primary surface of now, and becomes visible with it."""
         if not self._live:

@@ -18,7 +18,7 @@ from caraway.client.connection import Connection
 from caraway.client.deadline import deadline
 from caraway.client.images import ImageDecoder
 from caraway.client.kernels import burst
-from caraway.client.painter import DRAWINGS, Painter
+from caraway.client.painter import DRAWINGS, Painter, SpoiltError
 from caraway.client.screenshot import Screenshot
 from caraway.client.shared_images import PIXMAP_CACHE_PIXELS
 from caraway.client.surfaces import PRIMARY, Surfaces
@@ -402,7 +402,13 @@ class DisplayChannel(Channel):
 
     @handles(*DRAWINGS)
     async def _draw(self, message: Draw) -> None:
-        self._drawn(message.surface_id, await self._painter.paint(message))
+        try:
+            boxes = await self._painter.paint(message)
+        except SpoiltError:
+            if message.surface_id == PRIMARY:
+                self.screen.spoilt()
+            raise
+        self._drawn(message.surface_id, boxes)
 
     def _drawn(self, surface_id: int, boxes: Sequence[Box]) -> None:
         if self._tells_wishes:

@@ -97,6 +97,25 @@ class ImageDecoder:
             )
         return _as_used(decoded, target, is_mask)
 
+    def decode_into(self, image: Image, rows: memoryview) -> bool:
+        """Decode an opaque picture that nothing keeps to memory of 4 bytes a pixel: without the way over a bitmap.
+
+        False if it is no such picture, or so large that `decode` should do it in a worker. Raises CodecError: what is
+        in `rows` has no meaning then.
+        """
+        width, height, payload = image.width, image.height, image.payload
+        if image.flags & (_CACHED | ImageFlags.HIGH_BITS_SET) or width * height > INLINE_PIXELS:
+            return False
+        if isinstance(payload, LzImage):
+            from caraway.codecs import lz
+
+            return lz.decode_into(payload.data, rows, width, height)
+        if isinstance(payload, QuicImage):
+            from caraway.codecs import quic
+
+            return quic.decode_into(payload.data, rows, width, height)
+        return False
+
     def forget_palette(self, unique: int) -> None:
         """INVAL_PALETTE."""
         self._palettes.pop(unique, None)

@@ -12,11 +12,13 @@ from typing import Any
 
 from caraway.canvas import blend, raster
 from caraway.canvas.region import Box, RectLike, intersect
+from caraway.canvas.rop import OP_PUT
 from caraway.canvas.source import Brush, Pattern
 from caraway.canvas.surface import Surface
 from caraway.client.images import ImageDecoder
 from caraway.client.surfaces import Surfaces
 from caraway.codecs.bitmap import Bitmap
+from caraway.errors import CodecError
 from caraway.wire.messages.display import SurfaceFormat
 from caraway.wire.messages.draw import (
     CopyBits,
@@ -57,6 +59,10 @@ async def carry_out(draw: Drawing, box: RectLike, surface: Surface, *, is_slow: 
     return await asyncio.to_thread(draw)
 
 
+class SpoiltError(CodecError):
+    """A damaged image has been decoded to a surface in part: its pixels are not to be seen."""
+
+
 class Painter:
     """Draws on the surfaces of one display channel."""
 
@@ -84,6 +90,8 @@ class Painter:
         return await carry_out(draw, message.box, surface, is_slow=_is_slow(message))
 
     async def _copy(self, message: DrawCopy | DrawBlend, surface: Surface) -> Drawing | None:
+        if self._fill_rows(message, surface):
+            return lambda: [Box(0, message.box.top, surface.width, message.box.bottom)]
         source = await self._source(message.src_bitmap, surface)
         mask = await self._mask(message.mask, surface)
         if source is None:
@@ -91,6 +99,22 @@ class Painter:
         return lambda: raster.copy(
             surface, message.box, message.clip, source, message.src_area, message.rop, message.scale_mode, mask
         )
+
+    def _fill_rows(self, message: DrawCopy | DrawBlend, surface: Surface) -> bool:
+        """Decode a picture that is whole rows of the surface where it belongs; False if it is not."""
+        image, box, area = message.src_bitmap, message.box, message.src_area
+        if image is None or message.clip is not None or message.rop != OP_PUT or message.mask.bitmap is not None:
+            return False
+        if surface.pixel_bytes != 4 or not 0 <= box.top < box.bottom <= surface.height:
+            return False
+        if not (box.left == area.left == area.top == 0 and box.right == area.right == image.width == surface.width):
+            return False
+        if not box.bottom - box.top == area.bottom == image.height:
+            return False
+        try:
+            return self._images.decode_into(image, surface.view[box.top * surface.stride : box.bottom * surface.stride])
+        except CodecError as error:
+            raise SpoiltError(str(error)) from None
 
     async def _fill(self, message: DrawFill, surface: Surface) -> Drawing:
         brush = await self._brush(message.brush, surface)

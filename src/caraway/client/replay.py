@@ -36,6 +36,14 @@ from caraway.wire.ticket import TicketKey
 LAST_PING = 0x600D
 """Id of the PING behind a channel's last recorded message."""
 
+PRELOADED = (
+    *(f"caraway.codecs.{codec}" for codec in ("glz", "jpeg", "lz", "lz4", "quic")),
+    "caraway.endpoint.uri",
+    "caraway.wire.packing",
+    "cryptography.hazmat.primitives.asymmetric.padding",
+)
+"""What a session imports when it first needs it, which is not to count as the cost of a replay."""
+
 
 class Recording:
     """The server's side of a recorded session, unpacked and ready to play once; what plays it is imported."""
@@ -43,8 +51,8 @@ class Recording:
     def __init__(self, path: str | PathLike[str]) -> None:
         """Raises ProtocolError if the file is damaged or no capture."""
         preload(CHANNELS)
-        for codec in ("glz", "jpeg", "lz", "lz4", "quic"):
-            importlib.import_module(f"caraway.codecs.{codec}")
+        for module in PRELOADED:
+            importlib.import_module(module)
         for message in messages(ChannelType.DISPLAY, Sender.SERVER).values():
             layout(message)
         capture = load(path)

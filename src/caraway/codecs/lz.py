@@ -95,6 +95,19 @@ def decode(
     return Bitmap(width, height, format, width * pixel_bytes, rows)
 
 
+def decode_into(data: Buffer, rows: memoryview, width: int, height: int) -> bool:
+    """Decode an RGB24 or RGB32 payload of that size to memory of 4 * width bytes a row, the top row first.
+
+    False if the payload is another; `decode` then says what it is. Raises CodecError as that does: what is in `rows`
+    has no meaning then.
+    """
+    type, coded_width, coded_height, stride, top_down = _read_header(data, MAX_PIXELS)
+    if type not in (LzType.RGB24, LzType.RGB32) or (coded_width, coded_height) != (width, height):
+        return False
+    lz_decode.decode_into(data, type, width, height, stride, top_down, rows)
+    return True
+
+
 def decode_alpha(data: Buffer, into: Bitmap) -> Bitmap:
     """Decode an XXXA payload: the alpha bytes of an existing 32-bit picture (spec/lz.md 6).
 

@@ -49,24 +49,50 @@ def decode(data: Buffer, *, max_pixels: int = MAX_PIXELS) -> Bitmap:
     clear (RGB16) or A8 (GRAY).
     Raises CodecError if the header is wrong, the payload ends early, or its runs do not fit the picture.
     """
+    type, width, height = _read_header(data, max_pixels)
+    layout = _LAYOUT[type]
+    try:
+        pixels = quic_decode.decode(data, type, width, height)
+    except EOFError:
+        raise _misfit(data, width, height) from None
+    return Bitmap(width, height, layout, width * (layout.bits // 8), pixels)
+
+
+def decode_into(data: Buffer, rows: memoryview, width: int, height: int) -> bool:
+    """Decode an RGB24 or RGB32 payload of that size to memory of 4 * width bytes a row, the top row first.
+
+    False if the payload is another; `decode` then says what it is. Raises CodecError as that does: what is in `rows`
+    has no meaning then.
+    """
+    type, coded_width, coded_height = _read_header(data, MAX_PIXELS)
+    if type not in (QuicType.RGB24, QuicType.RGB32) or (coded_width, coded_height) != (width, height):
+        return False
+    try:
+        quic_decode.decode(data, type, width, height, rows)
+    except EOFError:
+        raise _misfit(data, width, height) from None
+    return True
+
+
+def _read_header(data: Buffer, max_pixels: int) -> tuple[QuicType, int, int]:
+    """Type, width, height: checked."""
     if len(data) < _HEADER.size:
         raise CodecError(f"QUIC: header needs {_HEADER.size} bytes, got {len(data)}")
     magic, version, type, width, height = _HEADER.unpack_from(data)
     if magic != MAGIC or version != VERSION:
         raise CodecError(f"QUIC: magic {magic:#x}, version {version:#x}")
-    layout = _LAYOUT.get(type)
-    if layout is None:
+    if type not in _LAYOUT:
         raise CodecError(f"QUIC: unknown type {type}")
     check_size(width, height, max_pixels)
     # Row 0 has no runs, and none begins in the first three columns: each code word there takes a bit or more.
     literals = width + (height - 1) * min(width, 3)
     if 8 * len(data) < literals * _CHANNELS[type]:
         raise CodecError(f"QUIC: image {width}x{height} of type {type} in {len(data)} bytes")
-    try:
-        pixels = quic_decode.decode(data, type, width, height)
-    except EOFError:
-        raise CodecError(f"QUIC: image {width}x{height} does not fit its payload of {len(data)} bytes") from None
-    return Bitmap(width, height, layout, width * (layout.bits // 8), pixels)
+    return type, width, height
+
+
+def _misfit(data: Buffer, width: int, height: int) -> CodecError:
+    return CodecError(f"QUIC: image {width}x{height} does not fit its payload of {len(data)} bytes")
 
 
 def encode(bitmap: Bitmap) -> bytes:

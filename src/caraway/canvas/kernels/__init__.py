@@ -2,6 +2,6 @@
 
 import os
 
-from caraway.codecs.kernels import LEVEL
+from caraway.codecs.kernels import FOLDERS
 
-__path__ = [os.path.join(__path__[0], LEVEL)]
+__path__ = [os.path.join(__path__[0], folder) for folder in FOLDERS]

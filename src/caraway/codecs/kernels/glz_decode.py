@@ -3,7 +3,18 @@
 import cython
 from cython.cimports.caraway.codecs.kernels.glz_decode import DONE, ENDS_EARLY, MISSING, OUTSIDE, RUNS_OVER, Stream
 from cython.cimports.caraway.codecs.kernels.glz_images import GLZ_FEW_PIXELS, Image, Images, begin, find, put
-from cython.cimports.caraway.codecs.kernels.shim import copy32, expand_bgr8, load32, load64, store32, store64
+from cython.cimports.caraway.codecs.kernels.shim import (
+    HAS_MATCHES,
+    Recent,
+    copy32,
+    expand_bgr8,
+    load32,
+    load64,
+    recent_begin,
+    recent_match,
+    store32,
+    store64,
+)
 from cython.cimports.cpython.buffer import Py_buffer, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.bytes import PyBytes_AsString, PyBytes_FromStringAndSize
 from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
@@ -232,9 +243,52 @@ def _colours(stream: cython.pointer[Stream]) -> cython.int:
         else:
             _repeat(out, offset + 1, length, room)
         out += 4 * length
+        if HAS_MATCHES and out <= out_safe and out - start >= 128 and at < safe and at[0] >= 32:
+            stream.at, stream.out = at, out
+            _matches(stream)
+            at, out = stream.at, stream.out
     stream.at = at
     stream.out = out
     return result
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _matches(stream: cython.pointer[Stream]) -> cython.void:
+    """Matches of colours within the image, up to a token that is another, rare, wrong or near an end."""
+    at: cython.pointer[cython.const[uint8_t]] = stream.at
+    safe: cython.pointer[cython.const[uint8_t]] = stream.end - 8
+    out: cython.pointer[uint8_t] = stream.out
+    recent: Recent
+    word: uint32_t
+    control: uint32_t
+    extended: uint32_t
+    last: uint32_t
+    length: uint64_t
+    back: uint64_t
+    recent_begin(cython.address(recent), out)
+    while at < safe:
+        word = load32(at)
+        control = word & 255
+        extended = control > 223
+        length = (control >> 5) + (word >> 8 & 255 & -extended)
+        word >>= 8 + 8 * extended
+        last = word >> 8 & 255
+        back = ((control & 15) | (word & 255) << 4 | last << 12) + 1
+        # A control byte of literals gives 0, a length that goes on beyond its first byte the most.
+        if length - 1 >= 6 + 255 or last > (control >> 4 & 1) * 31:
+            break
+        if 4 * back > cython.cast(uint64_t, out - stream.start):
+            break
+        if 4 * length + 64 > cython.cast(uint64_t, stream.out_end - out):
+            break
+        at += 3 + extended
+        recent_match(cython.address(recent), out, back, length)
+        out += 4 * length
+    stream.at = at
+    stream.out = out
 
 
 @cython.cfunc

@@ -32,6 +32,8 @@ cdef enum:
     MAX_HASH_BITS = 14
     # Units that a match found late may still take back; literals before them are written.
     KEPT = 8192
+    # Bytes before and behind a place that wide loads and stores may touch.
+    WIDE = 128
     # Pixels up to which work does not take long enough to let other threads run.
     SMALL = 4096
 

@@ -20,12 +20,15 @@ from cython.cimports.caraway.codecs.kernels.lz import (
     RGB16,
     RGBA,
     SMALL,
+    WIDE,
     Picture,
     Source,
     Stream,
     Target,
 )
 from cython.cimports.caraway.codecs.kernels.shim import (
+    HAS_MATCHES,
+    Recent,
     copy16,
     copy32,
     exchange,
@@ -34,11 +37,13 @@ from cython.cimports.caraway.codecs.kernels.shim import (
     load16,
     load32,
     put_alpha,
+    recent_begin,
+    recent_match,
     store16,
     store32,
     swap_555_16,
 )
-from cython.cimports.cpython.buffer import PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cython.cimports.cpython.buffer import Py_buffer, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.bytes import PyBytes_AsString, PyBytes_FromStringAndSize
 from cython.cimports.cpython.long import PyLong_AsUnsignedLongMask
 from cython.cimports.libc.stdint import uint32_t
@@ -62,45 +67,90 @@ def decode(
 
     palette: words, for indexed types; pixels are their low `word_bytes` bytes (4: x = 0).
     """
+    pixel_bytes: cython.Py_ssize_t = 4
+    if type <= PLT8:
+        pixel_bytes = word_bytes
+    elif type == RGB16:
+        pixel_bytes = 2
+    elif type == A8:
+        pixel_bytes = 1
     view: Py_buffer
+    PyObject_GetBuffer(payload, cython.address(view), PyBUF_SIMPLE)
+    try:
+        _check_plausible(view.len, stride * height if type <= PLT8 else width * height)
+        data: bytes = PyBytes_FromStringAndSize(cython.NULL, width * height * pixel_bytes)
+        out = cython.cast(Target, PyBytes_AsString(data))
+        _fill(cython.address(view), out, type, width, height, stride, top_down, palette, word_bytes)
+        return data
+    finally:
+        PyBuffer_Release(cython.address(view))
+
+
+def decode_into(
+    payload: object,
+    type: cython.int,
+    width: cython.Py_ssize_t,
+    height: cython.Py_ssize_t,
+    stride: cython.Py_ssize_t,
+    top_down: cython.bint,
+    rows: object,
+) -> None:
+    """Decode RGB24 or RGB32, as `decode`, to the memory `rows`: what becomes of it is undefined if it fails."""
+    view: Py_buffer
+    memory: Py_buffer
+    PyObject_GetBuffer(payload, cython.address(view), PyBUF_SIMPLE)
+    try:
+        PyObject_GetBuffer(rows, cython.address(memory), PyBUF_WRITABLE)
+        try:
+            _check_size(memory.len, 4 * width * height)
+            _check_plausible(view.len, width * height)
+            out = cython.cast(Target, memory.buf)
+            _fill(cython.address(view), out, type, width, height, stride, top_down, None, 4)
+        finally:
+            PyBuffer_Release(cython.address(memory))
+    finally:
+        PyBuffer_Release(cython.address(view))
+
+
+@cython.cfunc
+@cython.exceptval(-1)
+def _fill(
+    view: cython.pointer[Py_buffer],
+    out: Target,
+    type: cython.int,
+    width: cython.Py_ssize_t,
+    height: cython.Py_ssize_t,
+    stride: cython.Py_ssize_t,
+    top_down: cython.bint,
+    palette: object,
+    word_bytes: cython.int,
+) -> cython.int:
+    """Decode a payload to rows of memory."""
     stream: Stream
     picture: Picture
     words: uint32_t[256]
     outcome: cython.int
-    pixel_bytes: cython.Py_ssize_t = 4
     picture.type, picture.width, picture.height, picture.stride = type, width, height, stride
     picture.top_down = top_down
     picture.units = width * height
     if type <= PLT8:
         picture.units = stride * height
-        pixel_bytes = word_bytes
         _read_palette(words, palette, type, 0xFFFFFF if word_bytes == 4 else 0xFFFF)
-    elif type == RGB16:
-        pixel_bytes = 2
-    elif type == A8:
-        pixel_bytes = 1
-    PyObject_GetBuffer(payload, cython.address(view), PyBUF_SIMPLE)
-    try:
-        _check_plausible(view.len, picture.units)
-        data: bytes = PyBytes_FromStringAndSize(cython.NULL, width * height * pixel_bytes)
-        out = cython.cast(Target, PyBytes_AsString(data))
-        stream.at = cython.cast(Source, view.buf) + HEADER_BYTES
-        stream.end = cython.cast(Source, view.buf) + view.len
-        plane: Target = cython.NULL
-        if type <= PLT8 or type == RGBA:
-            plane = cython.cast(Target, malloc(picture.units + 1))
-            if plane == cython.NULL:
-                raise MemoryError
-        if width * height <= SMALL:
+    stream.at = cython.cast(Source, view.buf) + HEADER_BYTES
+    stream.end = cython.cast(Source, view.buf) + view.len
+    plane: Target = cython.NULL
+    if type <= PLT8 or type == RGBA:
+        plane = cython.cast(Target, malloc(picture.units + 1))
+        if plane == cython.NULL:
+            raise MemoryError
+    if width * height <= SMALL:
+        outcome = _decode(cython.address(stream), cython.address(picture), out, plane, words, word_bytes)
+    else:
+        with cython.nogil:
             outcome = _decode(cython.address(stream), cython.address(picture), out, plane, words, word_bytes)
-        else:
-            with cython.nogil:
-                outcome = _decode(cython.address(stream), cython.address(picture), out, plane, words, word_bytes)
-        free(plane)
-        _check(outcome, cython.address(stream), view.len)
-        return data
-    finally:
-        PyBuffer_Release(cython.address(view))
+    free(plane)
+    _check(outcome, cython.address(stream), view.len)
+    return 0
 
 
 def decode_alpha(
@@ -372,8 +422,43 @@ def _read_tokens(
             return MATCH_OUTSIDE
         _repeat(to, back, count, stop - to, unit)
         to += count
+        if HAS_MATCHES and unit == 4 and to - out >= WIDE and stop - to >= WIDE and end - at >= WIDE and at[0] >= 32:
+            stream.at = at
+            to = _matches(stream, to, out, stop)
+            at = stream.at
     stream.at = at
     return DONE
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _matches(stream: cython.pointer[Stream], to: Target, out: Target, stop: Target) -> Target:
+    """Decode matches of colours, up to a token that is another, rare, wrong or near an end; gives what is next."""
+    at: Source = stream.at
+    safe: Source = stream.end - 8
+    recent: Recent
+    word: uint32_t
+    control: uint32_t
+    extended: uint32_t
+    count: cython.Py_ssize_t
+    back: cython.Py_ssize_t
+    recent_begin(cython.address(recent), to)
+    while at < safe:
+        word = load32(at)
+        control = word & 255
+        extended = control > 223
+        count = (control >> 5) + (word >> 8 & 255 & -extended)
+        back = ((control & 31) << 8 | word >> (8 + 8 * extended) & 255) + 1
+        # A control byte of literals gives 0, a count that goes on beyond its first byte the most.
+        if not 0 < count < 7 + 255 or back == FAR or 4 * back > to - out or 4 * count + 64 > stop - to:
+            break
+        at += 2 + extended
+        recent_match(cython.address(recent), to, back, count)
+        to += 4 * count
+    stream.at = at
+    return to
 
 
 @cython.cfunc

@@ -24,6 +24,7 @@ from cython.cimports.caraway.codecs.kernels.quic_tables import (
     update,
 )
 from cython.cimports.caraway.codecs.kernels.shim import (
+    fill8,
     leading_zeros64,
     load32,
     load32_big_endian,
@@ -31,8 +32,8 @@ from cython.cimports.caraway.codecs.kernels.shim import (
     store16,
     store32,
 )
-from cython.cimports.cpython.buffer import Py_buffer, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cython.cimports.cpython.bytes import PyBytes_AsString, PyBytes_FromStringAndSize
+from cython.cimports.cpython.buffer import Py_buffer, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cython.cimports.cpython.bytearray import PyByteArray_FromStringAndSize
 from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free, malloc
 from cython.cimports.libc.string import memcpy, memset
@@ -238,11 +239,9 @@ def fill(plane: cython.pointer(Plane), start: cython.pointer(uint8_t), pixel: ui
     """Repeat a pixel over `size` bytes: 32 at a time, where memory follows that is yet to be written."""
     at: cython.pointer(uint8_t) = start
     end: cython.pointer(uint8_t) = start + size
-    k: cython.int
     if plane.memory_end - end >= 32:
         while at < end:
-            for k in range(8):
-                store32(at + 4 * k, pixel)
+            fill8(at, pixel)
             at += 32
     else:
         while at < end:
@@ -549,12 +548,12 @@ def image(
     """1, or 0 if the payload ends early or makes no sense, or -1 if there is no memory."""
     bits: Bits
     k: int64_t
-    good: cython.int = -1
     words: int64_t = size >> 2
+    good: cython.int = -1 if words else 0
     # A row of symbols for each of two planes, and two rows of pixels that something is beside; before each, a pixel.
     memory: cython.pointer(uint8_t) = cython.cast(cython.pointer(uint8_t), calloc(4 * (4 * width + 4) + 2 * _BESIDE, 1))
     bits.words = cython.cast(cython.pointer(uint8_t), malloc(4 * words + _ROOM))
-    if memory != cython.NULL and bits.words != cython.NULL:
+    if words and memory != cython.NULL and bits.words != cython.NULL:
         for k in range(words):
             store32(bits.words + 4 * k, load32_big_endian(data + 4 * k))
         memset(bits.words + 4 * words, 0, _ROOM)
@@ -569,31 +568,32 @@ def image(
     return good
 
 
-def decode(data, kind: cython.int, width: cython.Py_ssize_t, height: cython.Py_ssize_t) -> bytes:
+def decode(data, kind: cython.int, width: cython.Py_ssize_t, height: cython.Py_ssize_t, rows=None):
     """Pixels of a payload with that header, which has been checked.
 
-    kind: image type. Gives bytes (GRAY), 16-bit words r5g5b5 (RGB16), b g r 0 or, for RGBA, b g r a.
+    kind: image type. rows: memory for the pixels, in which nothing has a meaning if this fails; new if omitted.
+    Gives bytes (GRAY), 16-bit words r5g5b5 (RGB16), b g r 0 or, for RGBA, b g r a.
     Raises EOFError if the payload ends early or a run leaves its segment.
     """
     view: Py_buffer
-    good: cython.int = 0
-    out: cython.pointer(uint8_t)
-    source: cython.pointer(uint8_t)
-    size: cython.Py_ssize_t = 1 if kind == _GRAY else 2 if kind == _RGB16 else 4
-    pixels: bytes = PyBytes_FromStringAndSize(cython.NULL, width * height * size)
-    out = cython.cast(cython.pointer(uint8_t), PyBytes_AsString(pixels))
+    memory: Py_buffer
+    good: cython.int
+    size: cython.Py_ssize_t = width * height * (1 if kind == _GRAY else 2 if kind == _RGB16 else 4)
+    if rows is None:
+        rows = PyByteArray_FromStringAndSize(cython.NULL, size)
+    elif len(rows) < size:
+        raise ValueError("memory is smaller than the picture")
+    PyObject_GetBuffer(rows, cython.address(memory), PyBUF_WRITABLE)
     PyObject_GetBuffer(data, cython.address(view), PyBUF_SIMPLE)
+    out = cython.cast(cython.pointer(uint8_t), memory.buf)
     source = cython.cast(cython.pointer(uint8_t), view.buf) + _HEADER
-    size = view.len - _HEADER
-    if size >= 4:
-        if width * height <= _FEW_PIXELS:
-            good = image(source, size, kind, width, height, out)
-        else:
-            with cython.nogil:
-                good = image(source, size, kind, width, height, out)
+    if width * height <= _FEW_PIXELS:
+        good = image(source, view.len - _HEADER, kind, width, height, out)
+    else:
+        with cython.nogil:
+            good = image(source, view.len - _HEADER, kind, width, height, out)
+    PyBuffer_Release(cython.address(memory))
     PyBuffer_Release(cython.address(view))
-    if good < 0:
-        raise MemoryError
-    if good == 0:
-        raise EOFError
-    return pixels
+    if good <= 0:
+        raise MemoryError if good else EOFError
+    return rows

@@ -35,6 +35,17 @@ static inline int is_x86_64_v3(void)
 #endif
 }
 
+static inline int is_x86_64_v4(void)
+{
+#if defined(__x86_64__) && defined(__GNUC__)
+    return is_x86_64_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
+#else
+    return 0;
+#endif
+}
+
 static inline uint16_t load16(const uint8_t *at)
 {
     uint16_t value;
@@ -244,3 +255,157 @@ static inline int same_of_32(const uint8_t *one, const uint8_t *other, uint64_t 
     return 32;
 #endif
 }
+
+/* Matches of pixels of 4 bytes, most of which are short and repeat what has just been written: without branches that
+ * depend on their length or distance, and without loads from places whose stores are still under way. */
+#if defined(__AVX512F__)
+enum { HAS_MATCHES = 1 };
+
+/* The last 32 pixels before a place. */
+typedef struct {
+    __m512i older, newer;
+} Recent;
+
+/* By distance - 1: where among them the next 16 pixels are. */
+static const uint32_t RECENT_PLACES[32][16] = {
+    {31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 31},
+    {30, 31, 30, 31, 30, 31, 30, 31, 30, 31, 30, 31, 30, 31, 30, 31},
+    {29, 30, 31, 29, 30, 31, 29, 30, 31, 29, 30, 31, 29, 30, 31, 29},
+    {28, 29, 30, 31, 28, 29, 30, 31, 28, 29, 30, 31, 28, 29, 30, 31},
+    {27, 28, 29, 30, 31, 27, 28, 29, 30, 31, 27, 28, 29, 30, 31, 27},
+    {26, 27, 28, 29, 30, 31, 26, 27, 28, 29, 30, 31, 26, 27, 28, 29},
+    {25, 26, 27, 28, 29, 30, 31, 25, 26, 27, 28, 29, 30, 31, 25, 26},
+    {24, 25, 26, 27, 28, 29, 30, 31, 24, 25, 26, 27, 28, 29, 30, 31},
+    {23, 24, 25, 26, 27, 28, 29, 30, 31, 23, 24, 25, 26, 27, 28, 29},
+    {22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 22, 23, 24, 25, 26, 27},
+    {21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 21, 22, 23, 24, 25},
+    {20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 20, 21, 22, 23},
+    {19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 19, 20, 21},
+    {18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 18, 19},
+    {17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 17},
+    {16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31},
+    {15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30},
+    {14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29},
+    {13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28},
+    {12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27},
+    {11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26},
+    {10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25},
+    {9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24},
+    {8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23},
+    {7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22},
+    {6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21},
+    {5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20},
+    {4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19},
+    {3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18},
+    {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17},
+    {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16},
+    {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}};
+
+/* By distance - 1: the most of 16 pixels after which everything repeats. */
+static const uint8_t RECENT_WHOLE[16] = {16, 16, 15, 16, 15, 12, 14, 16, 9, 10, 11, 12, 13, 14, 15, 16};
+
+/* From 128 bytes before `to`. */
+static inline void recent_begin(Recent *recent, const uint8_t *to)
+{
+    recent->older = _mm512_loadu_si512(to - 128);
+    recent->newer = _mm512_loadu_si512(to - 64);
+}
+
+/* Continue with the `length` pixels from `back` before `to`, or as often as they repeat. May write 16 pixels more. */
+static inline void recent_match(Recent *recent, uint8_t *to, size_t back, size_t length)
+{
+    const __m512i places = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    uint8_t *end = to + 4 * length;
+    const uint8_t *from = to - 4 * back;
+    __m512i pixels;
+    if (back > 32)
+        pixels = _mm512_loadu_si512(from);
+    else
+        pixels = _mm512_permutex2var_epi32(recent->older, _mm512_loadu_si512(RECENT_PLACES[back - 1]), recent->newer);
+    _mm512_storeu_si512(to, pixels);
+    if (length <= 16) {
+        __m512i shifted = _mm512_add_epi32(places, _mm512_set1_epi32((int)length));
+        recent->older = _mm512_permutex2var_epi32(recent->older, shifted, recent->newer);
+        recent->newer = _mm512_permutex2var_epi32(recent->newer, shifted, pixels);
+        return;
+    }
+    if (back <= 16) {
+        size_t whole = 4 * RECENT_WHOLE[back - 1];
+        while ((to += whole) < end)
+            _mm512_storeu_si512(to, pixels);
+    } else {
+        for (to += 64, from += 64; to < end; to += 64, from += 64)
+            _mm512_storeu_si512(to, _mm512_loadu_si512(from));
+    }
+    recent_begin(recent, end);
+}
+#elif defined(__AVX2__)
+enum { HAS_MATCHES = 1 };
+
+typedef struct {
+    int unused;
+} Recent;
+
+/* By distance - 1, at most 7: the next 8 pixels and those behind, from the distance on or, in the last row, further. */
+static const uint32_t REPEATED_FIRST[8][8] = {
+    {0, 0, 0, 0, 0, 0, 0, 0},
+    {0, 1, 0, 1, 0, 1, 0, 1},
+    {0, 1, 2, 0, 1, 2, 0, 1},
+    {0, 1, 2, 3, 0, 1, 2, 3},
+    {0, 1, 2, 3, 4, 0, 1, 2},
+    {0, 1, 2, 3, 4, 5, 0, 1},
+    {0, 1, 2, 3, 4, 5, 6, 0},
+    {0, 1, 2, 3, 4, 5, 6, 7}};
+static const uint32_t REPEATED_SECOND[8][8] = {
+    {0, 0, 0, 0, 0, 0, 0, 0},
+    {0, 1, 0, 1, 0, 1, 0, 1},
+    {2, 0, 1, 2, 0, 1, 2, 0},
+    {0, 1, 2, 3, 0, 1, 2, 3},
+    {3, 4, 0, 1, 2, 3, 4, 0},
+    {2, 3, 4, 5, 0, 1, 2, 3},
+    {1, 2, 3, 4, 5, 6, 0, 1},
+    {0, 1, 2, 3, 4, 5, 6, 7}};
+
+/* By distance - 1: a multiple of it, 8 pixels or more. */
+static const uint8_t REPEATED_WHOLE[7] = {8, 8, 9, 8, 10, 12, 14};
+
+static inline void recent_begin(Recent *recent, const uint8_t *to)
+{
+    (void)recent, (void)to;
+}
+
+static inline void recent_match(Recent *recent, uint8_t *to, size_t back, size_t length)
+{
+    (void)recent;
+    const uint8_t *from = to - 4 * back;
+    uint8_t *end = to + 4 * length;
+    size_t row = back < 8 ? back - 1 : 7;
+    __m256i first = _mm256_loadu_si256((const __m256i *)REPEATED_FIRST[row]);
+    __m256i second = _mm256_loadu_si256((const __m256i *)REPEATED_SECOND[row]);
+    _mm256_storeu_si256((__m256i *)to, _mm256_permutevar8x32_epi32(_mm256_loadu_si256((const __m256i *)from), first));
+    const uint8_t *next = from + (back < 8 ? 0 : 32);
+    _mm256_storeu_si256((__m256i *)(to + 32),
+                        _mm256_permutevar8x32_epi32(_mm256_loadu_si256((const __m256i *)next), second));
+    if (length <= 16)
+        return;
+    from = to + 64 - 4 * (back < 8 ? REPEATED_WHOLE[row] : back);
+    for (to += 64; to < end; to += 32, from += 32)
+        copy32(to, from);
+}
+#else
+enum { HAS_MATCHES = 0 };
+
+typedef struct {
+    int unused;
+} Recent;
+
+static inline void recent_begin(Recent *recent, const uint8_t *to)
+{
+    (void)recent, (void)to;
+}
+
+static inline void recent_match(Recent *recent, uint8_t *to, size_t back, size_t length)
+{
+    (void)recent, (void)to, (void)back, (void)length;
+}
+#endif

@@ -3,6 +3,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "shim.h" nogil:
     bint is_x86_64_v3()
+    bint is_x86_64_v4()
     uint16_t load16(const uint8_t *at)
     uint32_t load32(const uint8_t *at)
     uint64_t load64(const uint8_t *at)
@@ -27,3 +28,10 @@ cdef extern from "shim.h" nogil:
     void take_alpha(uint8_t *to, const uint8_t *from_, size_t pixels)
     void exchange(uint8_t *one, uint8_t *other, size_t size)
     int same_of_32(const uint8_t *one, const uint8_t *other, uint64_t mask)
+
+    enum:
+        HAS_MATCHES
+    ctypedef struct Recent:
+        pass
+    void recent_begin(Recent *recent, const uint8_t *to)
+    void recent_match(Recent *recent, uint8_t *to, size_t back, size_t length)
