@@ -14,7 +14,7 @@ import zlib
 import gi
 
 gi.require_version("SpiceClientGLib", "2.0")
-from gi.repository import GLib, GObject, SpiceClientGLib  # noqa: E402
+from gi.repository import Gio, GLib, GObject, SpiceClientGLib  # noqa: E402
 
 NAMES = {
     SpiceClientGLib.MainChannel: "main",
@@ -109,8 +109,13 @@ class Viewer:
         self.pictures = {}
         self.inputs = None
         self.target_password = None
+        self.main = self.record = None
+        self.ports = {}
+        self.heard = bytearray()
 
-    def do_connect(self, uri, password=None, target_password=None, ca_file=None, host_subject=None, region=None):
+    def do_connect(
+        self, uri, password=None, target_password=None, ca_file=None, host_subject=None, region=None, audio=False
+    ):
         self.target_password = target_password
         self.region = region
         session = self.session = SpiceClientGLib.Session()
@@ -120,8 +125,9 @@ class Viewer:
                 session.set_property(name.replace("_", "-"), value)
         if host_subject is not None:
             session.props.verify = SpiceClientGLib.SessionVerify.SUBJECT
-        for feature in "enable-audio", "enable-smartcard", "enable-usbredir":
+        for feature in "enable-smartcard", "enable-usbredir":
             session.set_property(feature, False)
+        session.props.enable_audio = audio
         on(session, "channel-new", self.channel_new)
         on(session, "channel-destroy", self.channel_destroy)
         on(session, "disconnected", lambda _: tell("disconnected"))
@@ -139,6 +145,13 @@ class Viewer:
         on(channel, "channel-event", self.channel_event, name, number)
         if name == "main":
             on(channel, "migration-started", self.migration_started)
+            self.watch_agent(channel)
+        elif name == "playback":
+            self.watch_playback(channel)
+        elif name == "record":
+            self.watch_record(channel)
+        elif name == "port":
+            self.watch_port(channel, number)
         elif name == "display":
             picture = self.pictures[number] = Picture(channel)
             picture.region = self.region
@@ -146,6 +159,106 @@ class Viewer:
             self.inputs = channel
         if name not in ("main", "port"):
             channel.connect()
+
+    def watch_agent(self, main):
+        self.main = main
+        on(main, "notify::agent-connected", lambda *_: tell("agent", connected=main.props.agent_connected))
+        on(main, "main-agent-update", lambda *_: tell("agent-capabilities", capabilities=main.props.agent_caps_0))
+        on(main, "main-clipboard-selection", self.clipboard)
+        on(main, "main-clipboard-selection-grab", self.clipboard_grab)
+        on(main, "main-clipboard-selection-request", self.clipboard_request)
+        on(main, "main-clipboard-selection-release", lambda _, which: tell("clipboard-release", selection=which))
+
+    def clipboard(self, _, selection, kind, address, size):
+        data = ctypes.string_at(address, size) if size else b""
+        tell("clipboard", selection=selection, type=kind, size=size, crc=zlib.crc32(data))
+
+    def clipboard_grab(self, _, selection, types, count):
+        tell("clipboard-grab", selection=selection, types=list(types))
+        return True
+
+    def clipboard_request(self, _, selection, kind):
+        tell("clipboard-request", selection=selection, type=kind)
+        return True
+
+    def do_clipboard_grab(self, selection, types):
+        self.main.clipboard_selection_grab(selection, types)
+
+    def do_clipboard_request(self, selection, type):
+        self.main.clipboard_selection_request(selection, type)
+
+    def do_clipboard_give(self, selection, type, data):
+        self.main.clipboard_selection_notify(selection, type, bytes.fromhex(data))
+
+    def do_clipboard_release(self, selection):
+        self.main.clipboard_selection_release(selection)
+
+    def do_send_file(self, path):
+        """Tells `file` when the guest has it, or not."""
+
+        def done(main, result):
+            try:
+                main.file_copy_finish(result)
+                tell("file", path=path, error=None)
+            except GLib.Error as error:
+                tell("file", path=path, error=error.message)
+
+        self.main.file_copy_async([Gio.File.new_for_path(path)], 0, None, None, None, done)
+
+    def watch_playback(self, channel):
+        def data(_, address, size):
+            self.heard += ctypes.string_at(address, size)
+
+        def start(_, kind, channels, frequency):
+            tell("playback-start", format=kind, channels=channels, frequency=frequency)
+
+        def volume(*_):
+            tell("playback-volume", mute=channel.props.mute)
+
+        on(channel, "playback-start", start)
+        on(channel, "playback-data", data)
+        on(channel, "playback-stop", lambda _: tell("playback-stop", size=len(self.heard), crc=zlib.crc32(self.heard)))
+        on(channel, "notify::mute", volume)
+
+    def watch_record(self, channel):
+        self.record = channel
+
+        def start(_, kind, channels, frequency):
+            tell("record-start", format=kind, channels=channels, frequency=frequency)
+
+        on(channel, "record-start", start)
+        on(channel, "record-stop", lambda _: tell("record-stop"))
+
+    def do_say(self, data):
+        """Samples for the guest, as if recorded."""
+        samples = bytes.fromhex(data)
+        buffer = ctypes.create_string_buffer(samples, len(samples))
+        self.record.send_data(ctypes.addressof(buffer), len(samples), 0)
+
+    def watch_port(self, channel, number):
+        self.ports[number] = [channel, bytearray()]
+
+        def data(_, address, size):
+            got = self.ports[number][1]
+            got.extend(ctypes.string_at(address, size))
+            tell("port-data", id=number, size=len(got), crc=zlib.crc32(got))
+
+        def opened(*_):
+            tell("port-opened", id=number, name=channel.props.port_name, opened=channel.props.port_opened)
+
+        on(channel, "port-data", data)
+        on(channel, "port-event", lambda _, event: tell("port-event", id=number, what=event))
+        on(channel, "notify::port-opened", opened)
+        channel.connect()
+
+    def do_port_write(self, id, data):
+        def done(channel, result):
+            tell("port-written", id=id, size=channel.write_finish(result))
+
+        self.ports[id][0].write_async(bytes.fromhex(data), None, done)
+
+    def do_port_event(self, id, event):
+        self.ports[id][0].event(event)
 
     def channel_destroy(self, _, channel):
         name, number = NAMES.get(type(channel), type(channel).__name__), channel.props.channel_id
