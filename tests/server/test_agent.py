@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from caraway.errors import DeadlineError, LinkError, ProtocolError
 from caraway.server import Display, Guest, agent_client
 from caraway.server.agent import Agent
-from caraway.server.agent_client import AGENT_TOKENS, FLOODED
+from caraway.server.agent_client import AGENT_TOKENS, FLOODED, MAX_LATER
 from caraway.server.guest import Monitor
 from caraway.wire.messages.agent import (
     AgentCapability,
@@ -22,6 +22,7 @@ from caraway.wire.messages.agent import (
     Clipboard,
     ClipboardGrab,
     ClipboardRelease,
+    ClipboardRequest,
     ClipboardType,
     DisplayConfig,
     DisplayConfigFlags,
@@ -52,6 +53,7 @@ TEXT, PNG = ClipboardType.UTF8_TEXT, ClipboardType.IMAGE_PNG
 
 def test_without_an_agent_nothing_is_said() -> None:
     agent = Agent(Guest())
+    agent.attach()
     viewer = AgentViewer(agent)
     viewer.client.start(MANY)
     viewer.client.data(b"")
@@ -458,3 +460,37 @@ def test_monitors_in_many_small_bodies() -> None:
     for byte in message[20:]:
         viewer.give(bytes([byte]))
     assert guest.fitted == [[Monitor(0, 0, 8, 6)]]
+
+
+def test_a_viewer_that_asks_on_and_on_while_the_agent_speaks() -> None:
+    world = World()
+    viewer = world.viewer()
+    message = raw(99, bytes(100))
+    world.stub.port.write(struct.pack("<II", 1, len(message)) + message[:50])
+    request = ClipboardRequest(Selection.CLIPBOARD, ClipboardType.UTF8_TEXT)
+    for _ in range(MAX_LATER):
+        viewer.say(request)
+    with pytest.raises(LinkError, match="on and on"):
+        viewer.say(request)
+
+
+def test_an_agent_that_asks_on_and_on_and_does_not_read() -> None:
+    world = World()
+    world.viewer()
+    world.stub.port.pause()
+    for _ in range(5000):
+        world.stub.send(ClipboardRequest(Selection.CLIPBOARD, ClipboardType.UTF8_TEXT))
+    world.stub.port.resume()
+    assert 0 < len(world.stub.said) < 5000
+
+
+def test_the_port_is_free_again_when_the_server_has_ended() -> None:
+    world = World()
+    viewer = world.viewer()
+    world.agent.close()
+    assert not world.stub.port.connected
+    assert not len(world.stub.port.output)
+    viewer.say(DisplayConfig(DisplayConfigFlags(0), 1))
+    world.stub.announce()
+    viewer.client.close()
+    assert not world.stub.said

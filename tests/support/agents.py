@@ -190,6 +190,7 @@ class World:
         self.guest = guest if guest is not None else Guest()
         self.stub = AgentStub(self.guest, capabilities)
         self.agent = Agent(self.guest, **options)
+        self.agent.attach()
         self.stub.open()
 
     def viewer(self, capabilities: int = ABLE, **options: Any) -> AgentViewer:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from caraway.errors import ProtocolError
 from caraway.server.agent_client import AgentClient
 from caraway.server.agent_clipboard import CLIPBOARD_TYPES, Clipboards
 from caraway.server.agent_parts import AgentPort, Chunks, Part, Parts, chunks, message_bytes
 from caraway.server.agent_transfers import TRANSFER_TYPES, Transfers, status_for
-from caraway.server.guest import MAX_SIDE, Guest, Monitor
+from caraway.server.guest import MAX_SIDE, Guest, Monitor, Port
 from caraway.server.signal import Signal
 from caraway.wire.limits import MAX_AGENT_CHUNK
 from caraway.wire.messages.agent import (
@@ -43,6 +43,9 @@ log = logging.getLogger(__name__)
 MAX_SERVER_MESSAGES = 64
 """Pointer positions and the like that wait for an agent that does not read; older ones are lost."""
 
+MAX_OWN_MESSAGES = 4096
+"""Answers and cancellations that wait for it: a thousand files of a viewer that has left."""
+
 SERVERS_OWN = frozenset(message.number for message in (MouseState, ClientDisconnected, GraphicsDeviceInfo))
 """Types that are not for viewers to send."""
 
@@ -61,7 +64,7 @@ class Agent:
 
     def __init__(self, guest: Guest, *, copy_paste: bool = True, file_transfer: bool = True) -> None:
         self.guest, self.copy_paste, self.file_transfer = guest, copy_paste, file_transfer
-        self.port = guest.agent
+        self.port: Port | None = None
         self.changed: Signal[[]] = Signal()
         """`connected` or `gives_pointer` is another now."""
         self._clients: list[AgentClient] = []
@@ -71,19 +74,23 @@ class Agent:
         self._parts = Parts()
         self._server_parts = Parts()
         self._from_server: deque[AgentMessage] = deque(maxlen=MAX_SERVER_MESSAGES)
-        self._own: deque[bytes] = deque()
+        self._own: deque[bytes] = deque(maxlen=MAX_OWN_MESSAGES)
         """Messages to the agent in the viewers' stream that the server has made."""
         self._broken = False
         self._pumping = False
+        self._disconnects: list[Callable[[], None]] = []
         self._forget()
-        self._disconnects = []
-        if self.port is not None:
+
+    def attach(self) -> None:
+        """The server begins: listen to the guest's port."""
+        port = self.port = self.guest.agent
+        if port is not None:
             self._disconnects = [
-                self.port.opening.connect(self._opening),
-                self.port.output.connect(self._said),
-                self.port.resumed.connect(self.pump),
+                port.opening.connect(self._opening),
+                port.output.connect(self._said),
+                port.resumed.connect(self.pump),
             ]
-            self._attach(True)
+            self._set_connected(True)
 
     def _forget(self) -> None:
         self._capabilities = 0
@@ -133,7 +140,8 @@ class Agent:
         for disconnect in self._disconnects:
             disconnect()
         if self.port is not None:
-            self._attach(False)
+            self._set_connected(False)
+            self.port = None
 
     # viewers
 
@@ -308,7 +316,7 @@ class Agent:
         assert self.port is not None
         if self._broken and not self.port.opened:
             self._broken = False
-            self._attach(True)
+            self._set_connected(True)
         elif self.port.opened:
             for client in list(self._clients):
                 client.connected()
@@ -322,9 +330,9 @@ class Agent:
             client.disconnected()
         self.relieve()
 
-    def _attach(self, attached: bool) -> None:
+    def _set_connected(self, connected: bool) -> None:
         assert self.port is not None
-        self.port.connected = attached
+        self.port.connected = connected
         self.port.viewer_opening()
 
     def _said(self, data: bytes) -> None:
@@ -342,7 +350,7 @@ class Agent:
             log.warning("the guest's agent is given up until it comes again: %s", error)
             self._broken = True
             self._gone()
-            self._attach(False)
+            self._set_connected(False)
             self.changed()
         self.pump()
 

@@ -38,6 +38,9 @@ FLOODED = 256 << 10
 MAX_WAITING = 32 << 20
 """Bytes that may wait for a viewer if the guest does not stop: it has then written a whole clipboard at once."""
 
+MAX_LATER = 256
+"""Messages of the server's own that may wait until the client has heard one of the agent's."""
+
 PATIENCE = 30.0
 """Seconds that a viewer may keep the agent waiting: as the deployed server."""
 
@@ -200,6 +203,8 @@ class AgentClient:
         data = message_bytes(message.number, message.pack(self.agreed))
         if self._missing:
             self._later.append(data)
+            if len(self._later) > MAX_LATER:
+                self.fail(LinkError(f"the client asks on and on while the agent speaks; {MAX_LATER} answers wait"))
         else:
             self._put(data)
         self.pump()
@@ -222,6 +227,7 @@ class AgentClient:
             self._error = error
             self.queue.clear()
             self._outbox.clear()
+            self._later.clear()
             self._waiting = 0
             self._owing.set()
             self._progress.set()

@@ -31,7 +31,7 @@ CLIPBOARD_TYPES = frozenset(
 C = TypeVar("C", Clipboard, ClipboardGrab, ClipboardRelease, ClipboardRequest)
 
 MAX_ASKED = 64
-"""Requests of viewers that the agent has not answered, for each clipboard: there should be one at a time."""
+"""Requests that wait for their answers, for each clipboard: there should be one at a time."""
 
 
 class GrabSerials:
@@ -134,7 +134,7 @@ class Clipboards:
                 if asker is client:
                     asked[index] = None
         for selection in [selection for selection, owner in self._owners.items() if owner is client]:
-            for _ in range(self._owed[selection]):
+            for _ in range(min(self._owed[selection], MAX_ASKED)):
                 self._agent.say(Clipboard(selection, ClipboardType.NONE, b""))
             self._give_up(selection)
             self._agent.say(ClipboardRelease(selection))

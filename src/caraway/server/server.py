@@ -125,6 +125,7 @@ class Server:
 
     async def start(self) -> None:
         """Listen. Raises LinkError if a port or path cannot be had."""
+        self.agent.attach()
         try:
             if self.port is not None:
                 self.port = await self._listener.listen(
@@ -136,6 +137,7 @@ class Server:
                 self._listener.listen_unix(self.unix_path)
         except BaseException:
             await self._listener.aclose()
+            self.agent.close()
             raise
 
     async def aclose(self) -> None:
