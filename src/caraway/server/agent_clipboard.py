@@ -6,7 +6,6 @@ Each viewer and the agent see a conversation of two, with layouts and grab seria
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from caraway.wire.messages.agent import (
@@ -114,7 +113,7 @@ class Clipboards:
                     self._agent.say(Clipboard(selection, ClipboardType.NONE, b""))
                 else:
                     self._owed[selection] += 1
-                    owner.say(replace(message, selection=selection))
+                    owner.say(message)
 
     def asker(self, message: Clipboard) -> AgentClient | None:
         """To whom these contents go."""
@@ -164,7 +163,10 @@ class Clipboards:
             client.say(ClipboardGrab(selection, serial, self._offered[selection]))
 
     def _reaching(self, message: C, selection: Selection) -> C | None:
-        return replace(message, selection=selection) if _knows(self._agent.agreed, selection) else None
+        if not _knows(self._agent.agreed, selection):
+            return None
+        message.selection = selection
+        return message
 
 
 def _selection(message: AgentMessage) -> Selection | None:
