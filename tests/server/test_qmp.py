@@ -193,6 +193,25 @@ def test_wrong_arguments(dialogue: Dialogue, arguments: object, text: str) -> No
     assert refused == {"id": None, "error": {"class": "GenericError", "desc": text}}
 
 
+NAMES = st.sampled_from(["execute", "arguments", "id", "qmp_capabilities", "take", "enable", "port", "name-of", "oob"])
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text() | NAMES,
+        lambda inner: st.lists(inner) | st.dictionaries(NAMES | st.text(), inner),
+        max_leaves=12,
+    )
+)
+def test_any_value_is_answered_once(value: object) -> None:
+    """Whatever it is; and the client may go on."""
+    dialogue = Dialogue(TABLE, "test 1")
+    said = say(dialogue, value) if isinstance(value, dict | list) else {"error": {}}
+    assert ("return" in said) != ("error" in said)
+    assert ("id" in said) is (isinstance(value, dict) and "id" in value)
+    assert "return" in say(dialogue, {"execute": "qmp_capabilities"}) or dialogue.negotiated
+
+
 def test_names_of_commands(dialogue: Dialogue) -> None:
     names = {entry["name"] for entry in say(dialogue, {"execute": "query-commands"})["return"]}
     assert names == {"qmp_capabilities", "query-version", "query-commands", "take"}

@@ -5,6 +5,7 @@ What QEMU 7.2 answers was learned from it (docs/protocol-notes.md).
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import logging
 import re
@@ -61,7 +62,7 @@ class SpiceCommands:
             "host": server.host or "*" if listens else str(server.unix_path),
             **{name: port for name, port in ports.items() if port is not None},
             "auth": auth(server),
-            "compiled-version": importlib.metadata.version("caraway"),
+            "compiled-version": own_version(),
             "mouse-mode": self._mouse_mode(),
             "channels": [channel_info(channel, connection_info(channel.connection)[1]) for channel in self._channels()],
         }
@@ -101,6 +102,12 @@ class SpiceCommands:
     def _mouse_mode(self) -> str:
         modes = [viewer.mouse_mode for viewer in self._server.viewers.values()]
         return "client" if MouseModes.CLIENT in modes else "server"
+
+
+@functools.cache
+def own_version() -> str:
+    """Of Caraway."""
+    return importlib.metadata.version("caraway")
 
 
 def expiry(text: str) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.metadata
 import inspect
 import logging
 import time
@@ -14,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from caraway.errors import ProtocolError
-from caraway.server.commands import SpiceCommands, auth, channel_info, connection_info
+from caraway.server.commands import SpiceCommands, auth, channel_info, connection_info, own_version
 from caraway.server.qmp import Command, CommandError, Dialogue, Request, answer, event, refusal
 from caraway.server.tasks import Tasks
 from caraway.server.unix_socket import UnixSocket
@@ -52,7 +51,7 @@ class ControlSocket:
         self.path = Path(path)
         self._server, self._quit = server, quit
         self._commands = {**SpiceCommands(server).table, "quit": Command("quit", self._quit_command)}
-        self._package = f"caraway {importlib.metadata.version('caraway')}"
+        self._package = f"caraway {own_version()}"
         self._clients: set[_Client] = set()
         self._tasks = Tasks()
         self._places: dict[Connection, tuple[Mapping[str, object], Mapping[str, object]]] = {}
