@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import caraway
 from support.captures import captures, facts
 from support.captures import require as require_capture
 from support.certificates import Authority
@@ -137,3 +138,17 @@ async def test_inspect_capture(path: Path | None) -> None:
         channel, *counts = line.split()
         shown[channel] = {name.lower(): int(count) for name, _, count in (text.partition("=") for text in counts)}
     assert shown == facts(path)["messages"]
+
+
+async def test_serve() -> None:
+    async with started("serve.py") as process:
+        assert process.stdout is not None
+        uri = (await process.stdout.readline()).decode().strip()
+        async with caraway.connect(uri) as session:
+            await session.display.ready()
+            before = session.display.screenshot().rgb
+            await session.inputs.drag((10, 10), (20, 10))
+            async with asyncio.timeout(DEADLINE):
+                while session.display.screenshot().rgb == before:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        process.kill()

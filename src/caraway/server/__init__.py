@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from caraway.server.guest import Display, Guest, Playback, Port, Record
     from caraway.server.server import Server
     from caraway.server.signal import Signal
+    from caraway.wire.messages.inputs import KeyboardModifiers, MouseButton, MouseButtons
 
 _LAZY = {
     "Display": "caraway.server.guest",
     "DisplayOptions": "caraway.server.display_options",
     "FramebufferGuest": "caraway.server.framebuffer",
     "Guest": "caraway.server.guest",
+    "KeyboardModifiers": "caraway.wire.messages.inputs",
+    "MouseButton": "caraway.wire.messages.inputs",
+    "MouseButtons": "caraway.wire.messages.inputs",
     "Playback": "caraway.server.guest",
     "Port": "caraway.server.guest",
     "Record": "caraway.server.guest",
@@ -25,6 +29,19 @@ _LAZY = {
     "Signal": "caraway.server.signal",
 }
 
-__all__ = ["Display", "DisplayOptions", "FramebufferGuest", "Guest", "Playback", "Port", "Record", "Server", "Signal"]
+__all__ = [
+    "Display",
+    "DisplayOptions",
+    "FramebufferGuest",
+    "Guest",
+    "KeyboardModifiers",
+    "MouseButton",
+    "MouseButtons",
+    "Playback",
+    "Port",
+    "Record",
+    "Server",
+    "Signal",
+]
 
 __getattr__ = importer(globals(), _LAZY)

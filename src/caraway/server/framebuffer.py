@@ -34,7 +34,7 @@ class FramebufferGuest(Guest):
         return self.displays[0]
 
     @property
-    def pixels(self) -> Buffer:
+    def pixels(self) -> memoryview:
         """The pixels that are served."""
         return self.display.pixels
 

@@ -51,7 +51,7 @@ class Display:
         self.device_display_id = 0
         """Which of that device's outputs it is."""
         self.width = self.height = self.stride = 0
-        self.pixels: Buffer = b""
+        self.pixels = memoryview(b"")
         self.show(width, height, pixels, stride)
 
     @property
@@ -76,7 +76,7 @@ class Display:
         elif memoryview(pixels).nbytes < needed:
             raise ValueError(f"{width}x{height} pixels need {needed} bytes, got {memoryview(pixels).nbytes}")
         self.width, self.height, self.stride = width, height, stride
-        self.pixels = memoryview(pixels).cast("B") if needed else b""
+        self.pixels = memoryview(pixels).cast("B") if needed else memoryview(b"")
         self.resized()
 
     def damage(self, x: int = 0, y: int = 0, width: int | None = None, height: int | None = None) -> None:
