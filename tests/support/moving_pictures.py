@@ -41,6 +41,10 @@ class Scene:
         self._frame += 1
         self._at(box)[..., :3] = _frame_of(box.width, box.height, self._frame % FRAMES)
 
+    def frames(self, box: Box) -> list[Any]:
+        """All frames of such a video: blue, green, red."""
+        return [_frame_of(box.width, box.height, number) for number in range(FRAMES)]
+
     def type(self, box: Box) -> None:
         """Draw a screenful of something like text, other than before."""
         letters = self._random.random((box.height // 2 + 1, box.width // 2 + 1)) < 0.3

@@ -1,6 +1,7 @@
 """The server's display channel without a socket: what it sends is drawn, when the test lets it be sent."""
 
 import asyncio
+import time
 import types
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from caraway.server.capture import Capture
 from caraway.server.display import DisplayChannel
 from caraway.server.display_options import DisplayOptions
 from caraway.server.guest import Display, Guest
+from caraway.server.signal import Signal
 from caraway.wire.capabilities import Capabilities
 from caraway.wire.constants import ChannelType, Sender
 from caraway.wire.messages import base
@@ -64,11 +66,17 @@ class StubViewer:
     def __init__(self, server: StubServer, *, window_pixels: int = 1 << 20) -> None:
         self.server, self.guest, self.low_bandwidth = server, server.guest, False
         self.channels: dict[Any, Any] = {}
+        self.bit_rate = self.round_trip = None
+        self.link_measured: Signal[[]] = Signal()
+        self.latency = 400
         self.connection = StubConnection()
         self.channel = DisplayChannel(self, 0, self.connection)  # type: ignore[arg-type]
         self.channel.flow.window = types.SimpleNamespace(open=True, sent=lambda: None)  # type: ignore[assignment]
         self.channel.start()
         self.channel._init(Init(1, 0, 1, window_pixels))
+
+    def media_time(self) -> int:
+        return time.monotonic_ns() // 1_000_000 & 0xFFFFFFFF
 
     @property
     def pixels(self) -> np.ndarray | None:

@@ -20,7 +20,11 @@ from caraway.server import scroll
 from caraway.server.damage import MAX_COPIES, Backlog, Copy, Region, area
 from caraway.server.encoder import Settings, choose, encode
 from caraway.server.guest import Display
+from caraway.server.signal import Signal
+from caraway.server.stream import FrameCache
 from caraway.server.tiles import Tile, Tiles
+from caraway.server.video import Streaming, VideoFinder
+from caraway.wire.fields import Buffer
 from caraway.wire.messages.draw import DrawCopy, Rop, ScaleMode
 from caraway.wire.messages.images import GlzImage, Image, ImageFlags, JpegImage, MaskFlags, QMask, ZlibGlzImage
 from caraway.wire.messages.shapes import Point, Rect
@@ -37,6 +41,9 @@ MAX_UNSEARCHED = 8
 
 REST = 2
 """How many times as long as a look took, until the next one."""
+
+LOOK_INTERVAL = 0.033
+"""Seconds after a change until it is looked at, though no viewer can take more: videos are found by their frames."""
 
 _BAND = 32
 """Rows that are compared at once: a 4K screen's fit a processor's second cache."""
@@ -59,8 +66,12 @@ class View(Protocol):
 class Capture:
     """A copy of a display's pixels, and the viewers that look at it. It costs nothing while there are none."""
 
-    def __init__(self, display: Display) -> None:
+    def __init__(self, display: Display, streaming: str = Streaming.OFF) -> None:
         self.display = display
+        self.changed: Signal[[Box]] = Signal()
+        """Pixels of the copy are others now."""
+        self.finder = VideoFinder(self, streaming)
+        self.frames = FrameCache(self)
         self.box = Box(0, 0, 0, 0)
         """Size of the copy."""
         self.tiles = Tiles()
@@ -72,6 +83,8 @@ class Capture:
         self._futile_searches = self._unsearched = 0
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._video_timer: asyncio.TimerHandle | None = None
         self._disconnects: list[Callable[[], None]] = []
 
     def attach(self, view: View) -> None:
@@ -93,10 +106,14 @@ class Capture:
         if not self.views:
             for disconnect in self._disconnects:
                 disconnect()
-            if self._timer is not None:
-                self._timer.cancel()
-            self.box, self._pixels, self._timer = Box(0, 0, 0, 0), bytearray(), None
+            self.finder.clear()
+            for timer in (self._timer, self._look_timer, self._video_timer):
+                if timer is not None:
+                    timer.cancel()
+            self._timer = self._look_timer = self._video_timer = None
+            self.box, self._pixels = Box(0, 0, 0, 0), bytearray()
             self.tiles.clear()
+            self.frames.clear()
 
     def update(self) -> None:
         """Look at what the guest has changed since, unless it was looked at just now: then later."""
@@ -137,12 +154,23 @@ class Capture:
 
     def picture(self, box: Box) -> Bitmap:
         """A piece of the copy, not copied again."""
-        stride = 4 * self.box.width
-        rows = memoryview(self._pixels)[box.top * stride + 4 * box.left :]
-        return Bitmap(box.width, box.height, PixelFormat.BGRX32, stride, rows)
+        rows = memoryview(self._pixels)[box.top * self.stride + 4 * box.left :]
+        return Bitmap(box.width, box.height, PixelFormat.BGRX32, self.stride, rows)
+
+    @property
+    def pixels(self) -> Buffer:
+        """The copy."""
+        return self._pixels
+
+    @property
+    def stride(self) -> int:
+        """Bytes of a row of the copy."""
+        return 4 * self.box.width
 
     def _restart(self) -> None:
         """Copy everything anew."""
+        self.finder.clear()
+        self.frames.clear()
         display = self.display
         self.box = display.box
         self._pixels = bytearray(4 * self.box.width * self.box.height)
@@ -157,6 +185,23 @@ class Capture:
     def _damaged(self, box: Box) -> None:
         self._pending.add(box)
         self._wake_views()
+        if self.finder.streaming is not Streaming.OFF and self._look_timer is None:
+            due = max(self._due, time.monotonic() + LOOK_INTERVAL)
+            self._look_timer = asyncio.get_running_loop().call_at(due, self._look)
+
+    def _look(self) -> None:
+        """A video is to be found also where no viewer can take its pictures."""
+        self._look_timer = None
+        self.update()
+
+    def _videos_due(self) -> None:
+        """A frame may be complete, a video may have ended."""
+        if self._video_timer is not None:
+            self._video_timer.cancel()
+            self._video_timer = None
+        self.finder.update(time.monotonic())
+        if self.finder.deadline is not None:
+            self._video_timer = asyncio.get_running_loop().call_at(self.finder.deadline, self._videos_due)
 
     def _copied(self, box: Box, dx: int, dy: int) -> None:
         if len(self._hints) < MAX_COPIES:
@@ -191,12 +236,15 @@ class Capture:
             self._move(moved)
             suspects = Region((*changed, moved.box))
             changed = [part for box in suspects for part in changes(copied, guest, box)]
+        now = time.monotonic()
         for box in changed:
             part = slice(box.top, box.bottom), slice(box.left, box.right)
             copied[part] = guest[part]
             self.tiles.changed(box)
             for view in self.views:
                 view.backlog.damage(box)
+            self._has_changed(box, now)
+        self._videos_due()
 
     def _find_moved(self, copied: NDArray[np.uint32], guest: NDArray[np.uint32], changed: Sequence[Box]) -> Copy | None:
         """Look for moved content, less often the longer there was none."""
@@ -219,6 +267,11 @@ class Capture:
         self.tiles.changed(box)
         for view in self.views:
             view.backlog.copy(copy)
+        self._has_changed(box, time.monotonic())
+
+    def _has_changed(self, box: Box, now: float) -> None:
+        self.finder.damage(box, now)
+        self.changed(box)
 
     def _copied_words(self) -> NDArray[np.uint32]:
         import numpy as np

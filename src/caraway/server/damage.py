@@ -137,6 +137,8 @@ class Backlog:
         self.dirty = Region()
         self.lossy = Region()
         """What was sent with loss."""
+        self.streamed: list[Box] = []
+        """Where videos are streamed: nothing there counts as lacking."""
 
     def __bool__(self) -> bool:
         return bool(self.copies or self.dirty)
@@ -149,15 +151,31 @@ class Backlog:
     def damage(self, box: Box) -> None:
         """These pixels have changed."""
         self.dirty.add(box)
+        for streamed in self.streamed:
+            self.dirty.remove(streamed)
 
     def copy(self, copy: Copy) -> None:
         """Pixels were moved."""
-        if len(self.copies) == MAX_COPIES or self.dirty.covers(copy.source):
+        if len(self.copies) == MAX_COPIES or self.dirty.covers(copy.source) or self._meets_stream(copy):
             self.damage(copy.box)
         elif not self.dirty.covers(copy.box):
             self.copies.append(copy)
             self.dirty.copy(copy)
             self.lossy.copy(copy)
+
+    def stream(self, boxes: Iterable[Box]) -> None:
+        """Videos are streamed here, and no longer elsewhere. What the viewer shows there is not what copies expect."""
+        self.streamed = list(boxes)
+        if any(map(self._meets_stream, self.copies)):
+            for copy in self.copies:
+                self.dirty.add(copy.box)
+            self.copies.clear()
+        for box in self.streamed:
+            self.dirty.remove(box)
+            self.lossy.remove(box)
+
+    def _meets_stream(self, copy: Copy) -> bool:
+        return any(intersect(box, copy.box) or intersect(box, copy.source) for box in self.streamed)
 
     def sent(self, box: Box, *, lossy: bool) -> None:
         """These pixels are on their way."""

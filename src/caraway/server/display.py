@@ -15,6 +15,7 @@ from caraway.codecs.glz import MAX_WINDOW_PIXELS, Dictionary
 from caraway.errors import CarawayError, LinkError, ProtocolError
 from caraway.server.capture import Capture, rect_of
 from caraway.server.channel import ServerChannel
+from caraway.server.channel_streams import ChannelStreams
 from caraway.server.connection import Connection
 from caraway.server.damage import Backlog, Copy, Region
 from caraway.server.display_options import applies
@@ -81,7 +82,7 @@ class DisplayChannel(ServerChannel):
         server = viewer.server
         display = self.guest.displays[id]
         self.options = server.display_options
-        self.capture = server.captures.setdefault(display, Capture(display))
+        self.capture = server.captures.setdefault(display, Capture(display, self.options.streaming))
         self.backlog = Backlog()
         self.dictionary: Dictionary | None = None
         """The GLZ images that this viewer has, on all its displays."""
@@ -96,6 +97,8 @@ class DisplayChannel(ServerChannel):
         self._turn: asyncio.Handle | None = None
         self._refinement: asyncio.TimerHandle | None = None
         self._lossy_since = 0.0
+        self._streams: ChannelStreams | None = None
+        self._frame_was_last = False
 
     def start(self) -> None:
         self._expecting_init = asyncio.get_running_loop().call_later(INIT_DEADLINE, self._no_init)
@@ -104,8 +107,14 @@ class DisplayChannel(ServerChannel):
         for handle in (self._expecting_init, self._turn, self._refinement):
             if handle is not None:
                 handle.cancel()
-        if self._initialized:
+        if self._streams is not None:
+            self._streams.close()
             self.capture.detach(self)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the viewer has a surface of this size, and all of it."""
+        return self._marked and not self._unseen and self._surface.width > 0 and self._surface == self.capture.box
 
     def wake(self) -> None:
         """Send something soon, if the viewer can take it."""
@@ -125,6 +134,7 @@ class DisplayChannel(ServerChannel):
         self.dictionary = self._shared_dictionary() or _dictionary(message.glz_dictionary_window_size)
         self.send(InvalAllPalettes())
         self.capture.attach(self)
+        self._streams = ChannelStreams(self)
         self.flow.on_room = self.wake
         self.wake()
 
@@ -135,11 +145,12 @@ class DisplayChannel(ServerChannel):
 
     @handles(PreferredVideoCodecType)
     def _preferred_video_codec_type(self, message: PreferredVideoCodecType) -> None:
-        pass
+        """There is only MJPEG."""
 
     @handles(StreamReport)
     def _stream_report(self, message: StreamReport) -> None:
-        pass
+        if self._streams is not None:
+            self._streams.report(message)
 
     def _shared_dictionary(self) -> Dictionary | None:
         """The one of another display of this viewer, if it has the same id."""
@@ -159,8 +170,10 @@ class DisplayChannel(ServerChannel):
             self.capture.update()
             if self._surface != self.capture.box:
                 self._replace_surface()
-            if self.flow.room and self._send_piece():
+            if self.flow.room and self._send_some():
                 self.wake()
+            if self._streams is not None:
+                self._streams.wake_in_time()
         except CarawayError as error:
             self.fail(error)
 
@@ -176,9 +189,21 @@ class DisplayChannel(ServerChannel):
         if box.width:
             self.send(SurfaceCreate(PRIMARY, box.width, box.height, SurfaceFormat.XRGB32, SurfaceFlags.PRIMARY))
 
+    def _send_some(self) -> bool:
+        """Send a frame of a video or a piece of the picture, in turns. False: the viewer lacks nothing now."""
+        frame, piece = self._send_frame, self._send_piece
+        if self._frame_was_last and self.backlog:
+            return piece() or frame()
+        return frame() or piece()
+
+    def _send_frame(self) -> bool:
+        self._frame_was_last = self._streams is not None and self._streams.send_frame()
+        return self._frame_was_last
+
     def _send_piece(self) -> bool:
         """Send what takes some milliseconds to encode. False: the viewer lacks nothing."""
         backlog = self.backlog
+        self._frame_was_last = False
         while backlog.copies:
             self._send_copy(backlog.copies.popleft())
         if self._unseen:
@@ -202,6 +227,8 @@ class DisplayChannel(ServerChannel):
             head = Head(0, PRIMARY, self._surface.width, self._surface.height, 0, 0, 0)
             self.send(MonitorsConfig(1, [head]))
         self.send(Mark())
+        if self._streams is not None:
+            self._streams.complete()
 
     def _send_copy(self, copy: Copy) -> None:
         source = copy.source

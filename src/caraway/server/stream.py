@@ -14,9 +14,8 @@ from caraway.canvas.region import Box, intersect
 from caraway.codecs import jpeg
 from caraway.codecs.bitmap import Bitmap, PixelFormat
 from caraway.errors import CodecError
-from caraway.server.guest import Display
 from caraway.server.rate_control import DEFAULT_BIT_RATE, Arrival, RateControl
-from caraway.server.video import FRAME_TIME, Video
+from caraway.server.video import FRAME_TIME, Picture, Video
 from caraway.wire.capabilities import Capabilities
 from caraway.wire.messages.base import Message
 from caraway.wire.messages.display import (
@@ -62,7 +61,7 @@ class Frame:
 class FrameCache:
     """Encoded frames of a display, for all of its viewers."""
 
-    def __init__(self, display: Display) -> None:
+    def __init__(self, display: Picture) -> None:
         self._display = display
         self._frames: OrderedDict[tuple[Video, int, Box, int], bytes] = OrderedDict()
 
@@ -80,10 +79,14 @@ class FrameCache:
                 self._frames.popitem(last=False)
         return coded
 
+    def clear(self) -> None:
+        """The display has other pixels."""
+        self._frames.clear()
 
-def _picture(display: Display, box: Box) -> Bitmap:
+
+def _picture(display: Picture, box: Box) -> Bitmap:
     if intersect(box, display.box) != box:
-        raise CodecError(f"video at {tuple(box)} on a display of {display.width}x{display.height} pixels")
+        raise CodecError(f"video at {tuple(box)} on a display of {display.box.width}x{display.box.height} pixels")
     rows = memoryview(display.pixels)[box.top * display.stride + box.left * 4 :]
     return Bitmap(box.width, box.height, PixelFormat.BGRX32, display.stride, rows)
 

@@ -12,11 +12,12 @@ import enum
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Protocol
 
 from caraway.canvas.region import Box, bounding_box, intersect
 from caraway.server.graduality import Graduality, graduality
-from caraway.server.guest import Display
 from caraway.server.signal import Signal
+from caraway.wire.fields import Buffer
 
 MIN_AREA = 96 * 96
 """Pixels of a video with `filter`."""
@@ -69,6 +70,17 @@ _MATCH = 0.5
 
 _GROWTH = 2.0
 """By how much a video's box may grow."""
+
+
+class Picture(Protocol):
+    """A display's pixels: 4 bytes each, blue, green, red and one unused, rows top first, `stride` bytes apart."""
+
+    @property
+    def box(self) -> Box: ...
+    @property
+    def pixels(self) -> Buffer: ...
+    @property
+    def stride(self) -> int: ...
 
 
 class Streaming(enum.StrEnum):
@@ -168,7 +180,7 @@ class VideoFinder:
     display: whose pixels are looked at. Times are seconds of a monotonic clock. Signals come from `update` and `clear`.
     """
 
-    def __init__(self, display: Display, streaming: Streaming | str = Streaming.FILTER) -> None:
+    def __init__(self, display: Picture, streaming: Streaming | str = Streaming.FILTER) -> None:
         self.streaming = Streaming(streaming)
         self.begun: Signal[[Video]] = Signal()
         self.ended: Signal[[Video]] = Signal()

@@ -1,0 +1,226 @@
+"""Videos over real sockets: our own client plays what the server streams, and has every pixel once it has ended."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+
+import caraway
+from caraway.canvas.region import Box
+from caraway.client import Session
+from caraway.server import DisplayOptions, FramebufferGuest, Server
+from caraway.wire.capabilities import Capabilities
+from caraway.wire.constants import ChannelType
+from caraway.wire.messages.base import Message
+from caraway.wire.messages.common import Ack
+from caraway.wire.messages.display import (
+    DisplayCapability,
+    Init,
+    Mark,
+    PreferredVideoCodecType,
+    StreamActivateReport,
+    StreamClip,
+    StreamCreate,
+    StreamData,
+    StreamDestroy,
+    StreamReport,
+    VideoCodec,
+)
+from caraway.wire.messages.draw import CopyBits, DrawCopy
+from caraway.wire.messages.shapes import Rect
+from support.moving_pictures import Scene
+from support.raw_client import RawChannel, RawClient, raw_client
+
+BOX = Box(101, 53, 101 + 256, 53 + 192)
+RECT = Rect(BOX.top, BOX.left, BOX.bottom, BOX.right)
+TERMINAL = Box(400, 40, 620, 300)
+CAPABILITIES = Capabilities([DisplayCapability.SIZED_STREAM, DisplayCapability.STREAM_REPORT])
+DEADLINE = 20.0
+NOT_DECODED = 0xFFFFFFFF
+
+
+class Cinema:
+    """A guest on which a video plays beside a terminal."""
+
+    def __init__(self) -> None:
+        self.scene = Scene(640, 360)
+        self.scene.type(self.scene.display.box)
+        self.guest = FramebufferGuest(640, 360, self.scene.pixels)
+
+    async def play(self) -> None:
+        while True:
+            self.scene.play(BOX)
+            self.guest.damage(BOX.left, BOX.top, BOX.width, BOX.height)
+            self.scene.type(TERMINAL)
+            self.guest.damage(TERMINAL.left, TERMINAL.top, TERMINAL.width, TERMINAL.height)
+            await asyncio.sleep(0.03)
+
+    @asynccontextmanager
+    async def playing(self) -> AsyncIterator[None]:
+        """The video plays within."""
+        task = asyncio.create_task(self.play())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    @property
+    def rgb(self) -> np.ndarray:
+        return self.scene.pixels[..., 2::-1]
+
+
+@asynccontextmanager
+async def serving(cinema: Cinema, streaming: str = "filter") -> AsyncIterator[Server]:
+    options = DisplayOptions(streaming=streaming)
+    async with Server(cinema.guest, host="127.0.0.1", port=0, sharing="share", display=options) as server:
+        yield server
+
+
+class Audience:
+    """A display channel that acknowledges."""
+
+    def __init__(self, channel: RawChannel) -> None:
+        self.channel = channel
+        self._received = 0
+
+    async def next(self) -> Message:
+        message = await self.channel.receive()
+        self._received += 1
+        if self._received % 20 == 0:
+            self.channel.send(Ack())
+        return message
+
+    async def until(self, *kinds: type[Message]) -> list[Message]:
+        """The messages up to the next of a kind."""
+        seen: list[Message] = []
+        async with asyncio.timeout(DEADLINE):
+            while not seen or not isinstance(seen[-1], kinds):
+                seen.append(await self.next())
+        return seen
+
+
+async def watch(client: RawClient, capabilities: Capabilities = CAPABILITIES) -> Audience:
+    await client.main()
+    channel = await client.link(ChannelType.DISPLAY, channel=capabilities)
+    channel.send(Init(1, 1 << 20, 1, 0))
+    return Audience(channel)
+
+
+def meets(one: Rect, other: Rect) -> bool:
+    return one.left < other.right and other.left < one.right and one.top < other.bottom and other.top < one.bottom
+
+
+def drawn(messages: list[Message], within: Rect) -> list[Message]:
+    """The drawings that touch a rectangle."""
+    return [message for message in messages if isinstance(message, DrawCopy | CopyBits) and meets(message.box, within)]
+
+
+async def test_a_video_is_streamed_and_the_terminal_is_not() -> None:
+    cinema = Cinema()
+    async with serving(cinema) as server, raw_client(server.port) as client:
+        viewer = await watch(client)
+        await viewer.until(Mark)
+        async with cinema.playing():
+            create = (await viewer.until(StreamCreate))[-1]
+            assert (create.surface_id, create.stream_id, create.codec, create.dest) == (0, 49, 1, RECT)
+            assert isinstance(await viewer.next(), StreamActivateReport)
+            shown: list[Message] = []
+            while sum(isinstance(message, StreamData) for message in shown) < 10:
+                shown += await viewer.until(StreamData)
+            assert drawn(shown, RECT) == []
+            assert drawn(shown, Rect(TERMINAL.top, TERMINAL.left, TERMINAL.bottom, TERMINAL.right))
+        ending = await viewer.until(StreamDestroy)
+        assert ending[-2:] == [StreamClip(49, []), StreamDestroy(49)]
+        again = await viewer.until(DrawCopy)
+        assert drawn(again, RECT)
+
+
+async def test_a_viewer_that_comes_later_gets_the_stream_after_its_first_picture() -> None:
+    cinema = Cinema()
+    async with serving(cinema) as server, raw_client(server.port) as first, raw_client(server.port) as second:
+        viewer = await watch(first)
+        async with cinema.playing():
+            await viewer.until(StreamCreate)
+            latecomer = await watch(second)
+            seen = await latecomer.until(StreamCreate)
+            assert any(isinstance(message, Mark) for message in seen)
+            assert isinstance((await latecomer.until(StreamData))[-1], StreamData)
+
+
+async def test_a_client_that_refuses_gets_pictures() -> None:
+    cinema = Cinema()
+    async with serving(cinema) as server, raw_client(server.port) as client:
+        viewer = await watch(client)
+        async with cinema.playing():
+            create = (await viewer.until(StreamCreate))[-1]
+            viewer.channel.send(StreamReport(create.stream_id, 0, 0, 0, 0, NOT_DECODED, 0, 0))
+            await viewer.until(StreamDestroy)
+            seen: list[Message] = []
+            while len(drawn(seen, RECT)) < 40:
+                seen += await viewer.until(DrawCopy)
+            assert not any(isinstance(message, StreamCreate | StreamData) for message in seen)
+
+
+async def test_a_preference_for_other_codecs_changes_nothing() -> None:
+    cinema = Cinema()
+    async with serving(cinema) as server, raw_client(server.port) as client:
+        viewer = await watch(client)
+        async with cinema.playing():
+            await viewer.until(StreamCreate)
+            viewer.channel.send(PreferredVideoCodecType([VideoCodec.VP9, VideoCodec.H264]))
+            viewer.channel.send(PreferredVideoCodecType([]))
+            for _ in range(5):
+                seen = await viewer.until(StreamData)
+                assert not any(isinstance(message, StreamDestroy) for message in seen)
+
+
+async def test_another_size_ends_the_stream() -> None:
+    cinema = Cinema()
+    async with serving(cinema) as server, raw_client(server.port) as client:
+        viewer = await watch(client)
+        async with cinema.playing():
+            await viewer.until(StreamData)
+        cinema.guest.show(320, 200)
+        seen = await viewer.until(Mark)
+        assert StreamDestroy(49) in seen
+        assert not any(isinstance(message, StreamData) for message in seen[seen.index(StreamDestroy(49)) :])
+
+
+async def test_off_streams_nothing() -> None:
+    cinema = Cinema()
+    async with serving(cinema, "off") as server, raw_client(server.port) as client:
+        viewer = await watch(client)
+        async with cinema.playing():
+            seen: list[Message] = []
+            while len(drawn(seen, RECT)) < 40:
+                seen += await viewer.until(DrawCopy)
+        assert not any(isinstance(message, StreamCreate) for message in seen)
+
+
+def psnr(session: Session, cinema: Cinema) -> float:
+    """Of the box, between what is shown and the nearest frame of the video."""
+    shown = np.frombuffer(session.display.screenshot().rgb, np.uint8).reshape(360, 640, 3)
+    there = shown[BOX.top : BOX.bottom, BOX.left : BOX.right].astype(int)
+    errors = [np.mean((there - frame[..., ::-1]) ** 2) for frame in cinema.scene.frames(BOX)]
+    return float(10 * np.log10(255**2 / max(min(errors), 1e-9)))
+
+
+async def test_our_client_plays_it_and_has_every_pixel_in_the_end() -> None:
+    cinema = Cinema()
+    async with serving(cinema) as server, raw_client(server.port) as client:
+        address = f"spice://127.0.0.1:{server.port}"
+        witness = await watch(client)
+        async with caraway.connect(address, channels=["display"]) as session:
+            await session.display.ready()
+            async with cinema.playing():
+                await witness.until(StreamCreate)
+                for _ in range(40):
+                    await witness.until(StreamData)
+                assert 30 < psnr(session, cinema) < 60
+            async with asyncio.timeout(DEADLINE):
+                async for picture in session.display.frames():
+                    shown = np.frombuffer(picture.rgb, np.uint8).reshape(360, 640, 3)
+                    if np.array_equal(shown, cinema.rgb):
+                        break
