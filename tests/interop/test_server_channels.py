@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from caraway.server import Playback, Port, Record, Server
+from caraway.server.guest import Monitor
 from caraway.wire.messages.agent import (
     Clipboard,
     ClipboardGrab,
@@ -44,6 +45,10 @@ async def viewing(server: Server, **options: Any) -> AsyncIterator[SpiceGtk]:
 async def known(viewer: SpiceGtk, since: int = 0) -> None:
     """The client knows what the agent can."""
     await viewer.wait_until(lambda told: bool(told.get("capabilities")), since=since, what="capabilities")
+
+
+async def told_times(viewer: SpiceGtk, event: str, count: int) -> None:
+    await viewer.wait_until(lambda _: len(viewer.told(event)) >= count, what=f"{count} times {event}")
 
 
 @asynccontextmanager
@@ -149,6 +154,57 @@ async def test_no_file_where_they_are_switched_off(tmp_path: Path) -> None:
         viewer.do("send_file", path=str(path))
         assert (await viewer.wait("file"))["error"]
         assert said(stub, FileXferStart) is None
+
+
+@pytest.mark.parametrize("has_agent", [True, False])
+async def test_the_guest_fits_itself_to_the_window(has_agent: bool) -> None:
+    """Without an agent too, which the deployed server needs for it."""
+    fitted: list[Monitor] = []
+
+    class FittedGuest(SeenGuest):
+        def fit(self, monitors: Sequence[Monitor]) -> bool:
+            fitted.extend(monitors)
+            return True
+
+    guest = FittedGuest()
+    if has_agent:
+        AgentStub(guest).open()
+    else:
+        guest.fits = True
+    async with serving(guest) as server, viewing(server) as viewer:
+        await known(viewer)
+        viewer.do("fit", width=812, height=634)
+        await until(lambda: Monitor(0, 0, 812, 634) in fitted)
+
+
+async def test_two_clients_share_the_agent() -> None:
+    content = b"for both " * 3000
+    async with with_agent(sharing="share") as (stub, one), spice_gtk() as two:
+        await two.connect(one.uri, channels=["main"])
+        await known(two)
+        for number in range(2):
+            stub.send(ClipboardGrab(CLIPBOARD, 2 * number, [TEXT]))
+            for viewer in one, two:
+                since = viewer.mark
+                await told_times(viewer, "clipboard-grab", number + 1)
+                viewer.do("clipboard_request", selection=0, type=TEXT)
+                await until(lambda: said(stub, ClipboardRequest) is not None)
+                stub.said.clear()
+                stub.send(Clipboard(CLIPBOARD, TEXT, content))
+                await viewer.wait("clipboard", since=since, crc=zlib.crc32(content))
+            one.do("clipboard_grab", selection=0, types=[TEXT])
+            await told_times(two, "clipboard-release", number + 1)
+            stub.said.clear()
+            since = one.mark
+            stub.send(ClipboardRequest(CLIPBOARD, TEXT))
+            await one.wait("clipboard-request", since=since)
+            one.do("clipboard_give", selection=0, type=TEXT, data=content.hex())
+            await until(lambda: said(stub, Clipboard) is not None)
+            assert said(stub, Clipboard).data == content
+            stub.said.clear()
+        assert not two.told("clipboard-request")
+        one.do("close")
+        await until(lambda: said(stub, ClipboardRelease) is not None)
 
 
 def tone(frames: int) -> bytes:

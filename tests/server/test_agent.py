@@ -46,7 +46,7 @@ from caraway.wire.messages.main import (
     AgentDisconnected,
     AgentToken,
 )
-from support.agents import MANY, SERVER, AgentViewer, FittedGuest, World, raw, same
+from support.agents import ABLE, MANY, SERVER, AgentViewer, FittedGuest, World, raw, same
 
 TEXT, PNG = ClipboardType.UTF8_TEXT, ClipboardType.IMAGE_PNG
 
@@ -432,7 +432,7 @@ def test_devices_are_told_at_agent_start() -> None:
 @pytest.mark.parametrize("fits", [True, False])
 def test_monitors_are_for_a_guest_that_fits_itself(fits: bool) -> None:
     guest = FittedGuest()
-    guest.fits = fits
+    guest.takes = fits
     world = World(guest)
     viewer = world.viewer()
     off = MonitorConfig(0, 0, 0, 0, 0)
@@ -450,7 +450,6 @@ def test_monitors_are_for_a_guest_that_fits_itself(fits: bool) -> None:
 
 def test_monitors_in_many_small_bodies() -> None:
     guest = FittedGuest()
-    guest.fits = True
     world = World(guest)
     viewer = world.viewer()
     message = raw(
@@ -494,3 +493,41 @@ def test_the_port_is_free_again_when_the_server_has_ended() -> None:
     world.stub.announce()
     viewer.client.close()
     assert not world.stub.said
+
+
+def test_a_guest_that_fits_itself_needs_no_agent() -> None:
+    guest = FittedGuest()
+    guest.fits = True
+    agent = Agent(guest)
+    agent.attach()
+    assert agent.connected
+    assert not agent.gives_pointer
+    viewer = AgentViewer(agent).start()
+    (announced,) = viewer.take(AnnounceCapabilities)
+    assert announced.capabilities[0] >> AgentCapability.MONITORS_CONFIG & 1
+    for _ in range(20):
+        viewer.say(MonitorsConfig(MonitorsConfigFlags(0), [MonitorConfig(6, 8, 32, 1, 1)], None))
+        viewer.say(ClipboardRequest(None, ClipboardType.UTF8_TEXT))
+        viewer.say(FileXferStart(1, "x"))
+    assert guest.fitted == [[Monitor(0, 0, 8, 6)]] * 20
+
+
+def test_the_stand_in_leaves_when_the_guests_agent_comes() -> None:
+    guest = FittedGuest()
+    guest.fits = True
+    world = World(guest)
+    world.stub.close()
+    viewer = AgentViewer(world.agent).start()
+    assert viewer.agent_capabilities not in (0, ABLE)
+    world.stub.open()
+    assert [type(message) for message in viewer.sent[-2:]] == [AgentDisconnected, AgentConnectedTokens]
+    viewer.start()
+    assert viewer.agent_capabilities == ABLE
+    world.stub.port.write(bytes(100))
+    assert isinstance(viewer.sent[-1], AgentConnectedTokens)
+    assert not world.stub.port.connected
+    viewer.start()
+    assert viewer.agent_capabilities not in (0, ABLE)
+    world.stub.announce()
+    viewer.say(MonitorsConfig(MonitorsConfigFlags(0), [MonitorConfig(6, 8, 32, 1, 1)], None))
+    assert guest.fitted == [[Monitor(0, 0, 8, 6)]]

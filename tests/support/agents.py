@@ -117,12 +117,12 @@ class FittedGuest(Guest):
 
     def __init__(self, *displays: Display) -> None:
         super().__init__(*displays)
-        self.fits = False
+        self.takes = True
         self.fitted: list[Sequence[Monitor]] = []
 
     def fit(self, monitors: Sequence[Monitor]) -> bool:
         self.fitted.append(monitors)
-        return self.fits
+        return self.takes
 
 
 class AgentViewer:

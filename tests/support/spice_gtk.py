@@ -44,6 +44,8 @@ class SpiceGtk:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.events: list[Event] = []
         """All so far."""
+        self.uri = ""
+        """Where it was last connected."""
         self._process = process
         self._more = asyncio.Event()
         self._ended = False
@@ -106,6 +108,7 @@ class SpiceGtk:
         options: password, target_password (for the links of a migration), ca_file, host_subject, region to watch.
         """
         since = self.mark
+        self.uri = uri
         self.do("connect", uri=uri, **{"region": COUNTER, **options})
         for channel in channels:
             await self.wait("channel", since=since, type=channel, what="opened")

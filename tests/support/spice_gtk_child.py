@@ -193,6 +193,11 @@ class Viewer:
     def do_clipboard_release(self, selection):
         self.main.clipboard_selection_release(selection)
 
+    def do_fit(self, width, height):
+        """The window has this size."""
+        self.main.update_display_enabled(0, True, False)
+        self.main.update_display(0, 0, 0, width, height, True)
+
     def do_send_file(self, path):
         """Tells `file` when the guest has it, or not."""
 

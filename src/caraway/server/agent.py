@@ -15,6 +15,7 @@ from caraway.errors import ProtocolError
 from caraway.server.agent_client import AgentClient
 from caraway.server.agent_clipboard import CLIPBOARD_TYPES, Clipboards
 from caraway.server.agent_parts import AgentPort, Chunks, Part, Parts, chunks, message_bytes
+from caraway.server.agent_stand_in import StandIn
 from caraway.server.agent_transfers import TRANSFER_TYPES, Transfers, status_for
 from caraway.server.guest import MAX_SIDE, Guest, Monitor, Port
 from caraway.server.signal import Signal
@@ -65,6 +66,7 @@ class Agent:
     def __init__(self, guest: Guest, *, copy_paste: bool = True, file_transfer: bool = True) -> None:
         self.guest, self.copy_paste, self.file_transfer = guest, copy_paste, file_transfer
         self.port: Port | None = None
+        """That of the agent which is there."""
         self.changed: Signal[[]] = Signal()
         """`connected` or `gives_pointer` is another now."""
         self._clients: list[AgentClient] = []
@@ -78,19 +80,26 @@ class Agent:
         """Messages to the agent in the viewers' stream that the server has made."""
         self._broken = False
         self._pumping = False
+        self._stand_in: Port | None = None
         self._disconnects: list[Callable[[], None]] = []
         self._forget()
 
     def attach(self) -> None:
         """The server begins: listen to the guest's port."""
-        port = self.port = self.guest.agent
-        if port is not None:
-            self._disconnects = [
-                port.opening.connect(self._opening),
-                port.output.connect(self._said),
-                port.resumed.connect(self.pump),
-            ]
-            self._set_connected(True)
+        if self.guest.agent is not None:
+            self._listen(self.guest.agent)
+            self._disconnects.append(self.guest.agent.opening.connect(self._opening))
+            _set_connected(self.guest.agent, True)
+        if self.guest.fits:
+            self._stand_in = StandIn().port
+            self._listen(self._stand_in)
+        self.port = self._there()
+
+    def _listen(self, port: Port) -> None:
+        self._disconnects += [
+            port.output.connect(lambda data: self._said(port, data)),
+            port.resumed.connect(self.pump),
+        ]
 
     def _forget(self) -> None:
         self._capabilities = 0
@@ -107,7 +116,7 @@ class Agent:
     @property
     def connected(self) -> bool:
         """Whether there is an agent."""
-        return self.port is not None and self.port.opened and not self._broken
+        return self.port is not None
 
     @property
     def gives_pointer(self) -> bool:
@@ -139,9 +148,10 @@ class Agent:
         """The server ends."""
         for disconnect in self._disconnects:
             disconnect()
-        if self.port is not None:
-            self._set_connected(False)
-            self.port = None
+        self._disconnects.clear()
+        self.port = self._stand_in = None
+        if self.guest.agent is not None:
+            _set_connected(self.guest.agent, False)
 
     # viewers
 
@@ -193,11 +203,11 @@ class Agent:
 
     def pump(self) -> None:
         """Tell the agent what waits, as long as the guest takes it."""
-        if self._pumping or self.port is None:
+        if self._pumping:
             return
         self._pumping = True
         try:
-            while self.connected and not self.port.paused and self._tell():
+            while self.port is not None and not self.port.paused and self._tell():
                 pass
         finally:
             self._pumping = False
@@ -296,9 +306,10 @@ class Agent:
         return AnnounceCapabilities(message.request, [self._announced])
 
     def _write(self, number: AgentPort, data: bytes) -> None:
-        assert self.port is not None
+        port = self.port
         for chunk in chunks(number, data):
-            self.port.received(chunk)
+            if port is not None and port is self.port:
+                port.received(chunk)
 
     # from the agent
 
@@ -312,34 +323,40 @@ class Agent:
             if not flooded:
                 self.port.drained()
 
+    def _there(self) -> Port | None:
+        """The port of the guest's agent if that is there and in order, else the stand-in's if it may have one."""
+        guests = self.guest.agent
+        return guests if guests is not None and guests.opened and not self._broken else self._stand_in
+
     def _opening(self) -> None:
-        assert self.port is not None
-        if self._broken and not self.port.opened:
+        """The guest's agent has come or gone."""
+        guests = self.guest.agent
+        if self._broken and guests is not None and not guests.opened:
             self._broken = False
-            self._set_connected(True)
-        elif self.port.opened:
+            _set_connected(guests, True)
+        self._choose()
+
+    def _choose(self) -> None:
+        """Talk to the agent that there is now."""
+        port = self._there()
+        if port is self.port:
+            return
+        if self.port is not None:
+            self._forget()
+            for client in list(self._clients):
+                client.disconnected()
+            self.relieve()
+        self.port = port
+        if port is not None:
             for client in list(self._clients):
                 client.connected()
-        else:
-            self._gone()
         self.changed()
 
-    def _gone(self) -> None:
-        self._forget()
-        for client in list(self._clients):
-            client.disconnected()
-        self.relieve()
-
-    def _set_connected(self, connected: bool) -> None:
-        assert self.port is not None
-        self.port.connected = connected
-        self.port.viewer_opening()
-
-    def _said(self, data: bytes) -> None:
-        if not self.connected:
-            return
+    def _said(self, port: Port, data: bytes) -> None:
         try:
-            for number, piece in self._chunks.feed(data):
+            for number, piece in self._chunks.feed(data) if port is self.port else ():
+                if port is not self.port:
+                    return
                 if number is AgentPort.CLIENT:
                     for part in self._parts.feed(piece):
                         self._take(part)
@@ -349,9 +366,8 @@ class Agent:
         except ProtocolError as error:
             log.warning("the guest's agent is given up until it comes again: %s", error)
             self._broken = True
-            self._gone()
-            self._set_connected(False)
-            self.changed()
+            self._choose()
+            _set_connected(port, False)
         self.pump()
 
     def _take(self, part: Part) -> None:
@@ -402,6 +418,11 @@ class Agent:
                     self._clipboards.introduce(client)
         if self.gives_pointer != before:
             self.changed()
+
+
+def _set_connected(port: Port, connected: bool) -> None:
+    port.connected = connected
+    port.viewer_opening()
 
 
 _LOOKED_INTO = CLIPBOARD_TYPES | {AnnounceCapabilities.number, MonitorsConfig.number, FileXferStatus.number}

@@ -280,6 +280,8 @@ class Guest:
         self.record: Record | None = None
         self.agent: Port | None = None
         """The agent's port: chunks as on a guest's virtio-serial port (spec/messages.md 10.1)."""
+        self.fits = False
+        """Whether `fit` works without the agent: viewers can fit a guest to their windows that has none."""
         self.ports: Sequence[Port] = ()
         self.ports_changed: Signal[[]] = Signal()
         self.running = True
