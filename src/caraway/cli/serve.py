@@ -23,6 +23,7 @@ from caraway.errors import EndpointError
 
 if TYPE_CHECKING:
     from caraway.server import Guest, Server
+    from caraway.server.channel import ServerChannel
 
 log = logging.getLogger(__name__)
 
@@ -100,15 +101,21 @@ def command(
 
 async def _serve(name: str, control: Path | None, options: dict[str, Any], *, as_json: bool) -> dict[str, Any]:
     from caraway.server import Server
+    from caraway.wire.constants import ChannelType
 
+    guest = await _guest(name)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, _told, number, stop)
-    guest = await _guest(name)
-    viewers = set()
+    viewers = 0
+
+    def linked(channel: ServerChannel) -> None:
+        nonlocal viewers
+        viewers += channel.channel_type is ChannelType.MAIN
+
     async with contextlib.AsyncExitStack() as stack:
         server = Server(guest, **options)
-        server.initialized.connect(lambda channel: viewers.add(channel.viewer.id))
+        server.initialized.connect(linked)
         await stack.enter_async_context(server)
         if control is not None:
             from caraway.server.control import ControlSocket
@@ -118,7 +125,7 @@ async def _serve(name: str, control: Path | None, options: dict[str, Any], *, as
         await _live(guest, stop)
         log.info("ending, with %d viewers", len(server.viewers))
     log.info("ended")
-    return {"viewers": len(viewers)}
+    return {"viewers": viewers}
 
 
 def _told(number: int, stop: asyncio.Event) -> None:
