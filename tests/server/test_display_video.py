@@ -1,15 +1,10 @@
 """Videos over real sockets: our own client plays what the server streams, and has every pixel once it has ended."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import numpy as np
 
 import caraway
-from caraway.canvas.region import Box
-from caraway.client import Session
-from caraway.server import DisplayOptions, FramebufferGuest, Server
 from caraway.wire.capabilities import Capabilities
 from caraway.wire.constants import ChannelType
 from caraway.wire.messages.base import Message
@@ -29,53 +24,13 @@ from caraway.wire.messages.display import (
 )
 from caraway.wire.messages.draw import CopyBits, DrawCopy
 from caraway.wire.messages.shapes import Rect
-from support.moving_pictures import Scene
+from support.moving_pictures import TERMINAL, VIDEO, Cinema, screening
 from support.raw_client import RawChannel, RawClient, raw_client
 
-BOX = Box(101, 53, 101 + 256, 53 + 192)
-RECT = Rect(BOX.top, BOX.left, BOX.bottom, BOX.right)
-TERMINAL = Box(400, 40, 620, 300)
+RECT = Rect(VIDEO.top, VIDEO.left, VIDEO.bottom, VIDEO.right)
 CAPABILITIES = Capabilities([DisplayCapability.SIZED_STREAM, DisplayCapability.STREAM_REPORT])
 DEADLINE = 20.0
 NOT_DECODED = 0xFFFFFFFF
-
-
-class Cinema:
-    """A guest on which a video plays beside a terminal."""
-
-    def __init__(self) -> None:
-        self.scene = Scene(640, 360)
-        self.scene.type(self.scene.display.box)
-        self.guest = FramebufferGuest(640, 360, self.scene.pixels)
-
-    async def play(self) -> None:
-        while True:
-            self.scene.play(BOX)
-            self.guest.damage(BOX.left, BOX.top, BOX.width, BOX.height)
-            self.scene.type(TERMINAL)
-            self.guest.damage(TERMINAL.left, TERMINAL.top, TERMINAL.width, TERMINAL.height)
-            await asyncio.sleep(0.03)
-
-    @asynccontextmanager
-    async def playing(self) -> AsyncIterator[None]:
-        """The video plays within."""
-        task = asyncio.create_task(self.play())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-
-    @property
-    def rgb(self) -> np.ndarray:
-        return self.scene.pixels[..., 2::-1]
-
-
-@asynccontextmanager
-async def serving(cinema: Cinema, streaming: str = "filter") -> AsyncIterator[Server]:
-    options = DisplayOptions(streaming=streaming)
-    async with Server(cinema.guest, host="127.0.0.1", port=0, sharing="share", display=options) as server:
-        yield server
 
 
 class Audience:
@@ -119,7 +74,7 @@ def drawn(messages: list[Message], within: Rect) -> list[Message]:
 
 async def test_a_video_is_streamed_and_the_terminal_is_not() -> None:
     cinema = Cinema()
-    async with serving(cinema) as server, raw_client(server.port) as client:
+    async with screening(cinema) as server, raw_client(server.port) as client:
         viewer = await watch(client)
         await viewer.until(Mark)
         async with cinema.playing():
@@ -139,7 +94,7 @@ async def test_a_video_is_streamed_and_the_terminal_is_not() -> None:
 
 async def test_a_viewer_that_comes_later_gets_the_stream_after_its_first_picture() -> None:
     cinema = Cinema()
-    async with serving(cinema) as server, raw_client(server.port) as first, raw_client(server.port) as second:
+    async with screening(cinema) as server, raw_client(server.port) as first, raw_client(server.port) as second:
         viewer = await watch(first)
         async with cinema.playing():
             await viewer.until(StreamCreate)
@@ -151,7 +106,7 @@ async def test_a_viewer_that_comes_later_gets_the_stream_after_its_first_picture
 
 async def test_a_client_that_refuses_gets_pictures() -> None:
     cinema = Cinema()
-    async with serving(cinema) as server, raw_client(server.port) as client:
+    async with screening(cinema) as server, raw_client(server.port) as client:
         viewer = await watch(client)
         async with cinema.playing():
             create = (await viewer.until(StreamCreate))[-1]
@@ -165,7 +120,7 @@ async def test_a_client_that_refuses_gets_pictures() -> None:
 
 async def test_a_preference_for_other_codecs_changes_nothing() -> None:
     cinema = Cinema()
-    async with serving(cinema) as server, raw_client(server.port) as client:
+    async with screening(cinema) as server, raw_client(server.port) as client:
         viewer = await watch(client)
         async with cinema.playing():
             await viewer.until(StreamCreate)
@@ -178,7 +133,7 @@ async def test_a_preference_for_other_codecs_changes_nothing() -> None:
 
 async def test_another_size_ends_the_stream() -> None:
     cinema = Cinema()
-    async with serving(cinema) as server, raw_client(server.port) as client:
+    async with screening(cinema) as server, raw_client(server.port) as client:
         viewer = await watch(client)
         async with cinema.playing():
             await viewer.until(StreamData)
@@ -190,7 +145,7 @@ async def test_another_size_ends_the_stream() -> None:
 
 async def test_off_streams_nothing() -> None:
     cinema = Cinema()
-    async with serving(cinema, "off") as server, raw_client(server.port) as client:
+    async with screening(cinema, "off") as server, raw_client(server.port) as client:
         viewer = await watch(client)
         async with cinema.playing():
             seen: list[Message] = []
@@ -199,17 +154,9 @@ async def test_off_streams_nothing() -> None:
         assert not any(isinstance(message, StreamCreate) for message in seen)
 
 
-def psnr(session: Session, cinema: Cinema) -> float:
-    """Of the box, between what is shown and the nearest frame of the video."""
-    shown = np.frombuffer(session.display.screenshot().rgb, np.uint8).reshape(360, 640, 3)
-    there = shown[BOX.top : BOX.bottom, BOX.left : BOX.right].astype(int)
-    errors = [np.mean((there - frame[..., ::-1]) ** 2) for frame in cinema.scene.frames(BOX)]
-    return float(10 * np.log10(255**2 / max(min(errors), 1e-9)))
-
-
 async def test_our_client_plays_it_and_has_every_pixel_in_the_end() -> None:
     cinema = Cinema()
-    async with serving(cinema) as server, raw_client(server.port) as client:
+    async with screening(cinema) as server, raw_client(server.port) as client:
         address = f"spice://127.0.0.1:{server.port}"
         witness = await watch(client)
         async with caraway.connect(address, channels=["display"]) as session:
@@ -218,9 +165,10 @@ async def test_our_client_plays_it_and_has_every_pixel_in_the_end() -> None:
                 await witness.until(StreamCreate)
                 for _ in range(40):
                     await witness.until(StreamData)
-                assert 30 < psnr(session, cinema) < 60
+                shown = np.frombuffer(session.display.screenshot().rgb, np.uint8)
+                assert 30 < cinema.psnr(shown.reshape(cinema.rgb.shape)) < 60
             async with asyncio.timeout(DEADLINE):
                 async for picture in session.display.frames():
-                    shown = np.frombuffer(picture.rgb, np.uint8).reshape(360, 640, 3)
+                    shown = np.frombuffer(picture.rgb, np.uint8).reshape(cinema.rgb.shape)
                     if np.array_equal(shown, cinema.rgb):
                         break

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
 
 from caraway.canvas.region import Box
+from caraway.server import DisplayOptions, FramebufferGuest, Server
 from caraway.server.guest import Display
+
+VIDEO = Box(101, 53, 101 + 256, 53 + 192)
+TERMINAL = Box(400, 40, 620, 300)
+"""Where a cinema shows what."""
 
 FRAMES = 8
 """Frames of a video, after which it begins again."""
@@ -57,6 +65,52 @@ class Scene:
 
     def _at(self, box: Box) -> Any:
         return self.pixels[box.top : box.bottom, box.left : box.right]
+
+
+class Cinema:
+    """A guest on which a video plays beside a terminal."""
+
+    def __init__(self) -> None:
+        self.scene = Scene(640, 360)
+        self.scene.type(self.scene.display.box)
+        self.guest = FramebufferGuest(640, 360, self.scene.pixels)
+
+    async def play(self) -> None:
+        while True:
+            self.scene.play(VIDEO)
+            self.guest.damage(VIDEO.left, VIDEO.top, VIDEO.width, VIDEO.height)
+            self.scene.type(TERMINAL)
+            self.guest.damage(TERMINAL.left, TERMINAL.top, TERMINAL.width, TERMINAL.height)
+            await asyncio.sleep(0.03)
+
+    @asynccontextmanager
+    async def playing(self) -> AsyncIterator[None]:
+        """The video plays within."""
+        task = asyncio.create_task(self.play())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    @property
+    def rgb(self) -> Any:
+        """What the guest shows: red, green, blue."""
+        return self.scene.pixels[..., 2::-1]
+
+    def psnr(self, shown: Any) -> float:
+        """Of the video, between a picture as `rgb` and the frame that is nearest to it."""
+        there = shown[VIDEO.top : VIDEO.bottom, VIDEO.left : VIDEO.right].astype(int)
+        errors = [np.mean((there - frame[..., ::-1]) ** 2) for frame in self.scene.frames(VIDEO)]
+        return float(10 * np.log10(255**2 / max(min(errors), 1e-9)))
+
+
+@asynccontextmanager
+async def screening(cinema: Cinema, streaming: str = "filter") -> AsyncIterator[Server]:
+    """A server of it."""
+    options = DisplayOptions(streaming=streaming)
+    async with Server(cinema.guest, host="127.0.0.1", port=0, sharing="share", display=options) as server:
+        yield server
 
 
 def strips(box: Box, height: int) -> list[Box]:
