@@ -150,3 +150,43 @@ def test_what_was_lossy_is_lossy_where_it_was_moved() -> None:
     assert list(backlog.lossy) == [Box(0, 0, 10, 10), Box(0, 200, 10, 210)]
     backlog.sent(Box(0, 0, 10, 210), lossy=False)
     assert not backlog.lossy
+
+
+def test_where_a_video_is_streamed_nothing_lacks() -> None:
+    backlog = Backlog()
+    backlog.restart([Box(0, 0, 1000, 800)])
+    backlog.sent(Box(0, 0, 200, 200), lossy=True)
+    backlog.stream([Box(100, 100, 400, 300)])
+    assert backlog.dirty.within(Box(100, 100, 400, 300)) == []
+    assert backlog.lossy.within(Box(100, 100, 400, 300)) == []
+    backlog.dirty.clear()
+    backlog.damage(Box(50, 150, 450, 200))
+    assert sorted(backlog.dirty) == [Box(50, 150, 100, 200), Box(400, 150, 450, 200)]
+    backlog.stream([])
+    backlog.damage(Box(100, 100, 400, 300))
+    assert backlog.dirty.covers(Box(100, 100, 400, 300))
+
+
+@pytest.mark.parametrize("first", ["copy", "stream"])
+@pytest.mark.parametrize(("box", "dy"), [(Box(0, 0, 90, 200), 50), (Box(0, 250, 200, 400), 100)])
+def test_what_is_moved_from_or_into_a_video_is_sent(first: str, box: Box, dy: int) -> None:
+    video = Box(80, 100, 400, 300)
+    backlog = Backlog()
+    if first == "copy":
+        backlog.copy(Copy(box, 0, dy))
+        backlog.stream([video])
+    else:
+        backlog.stream([video])
+        backlog.copy(Copy(box, 0, dy))
+    assert not backlog.copies
+    rest = [part for part in backlog.dirty if part.left < 80 or part.top >= 300 or part.bottom <= 100]
+    assert rest
+    assert backlog.dirty.within(video) == []
+
+
+def test_what_is_moved_beside_a_video_is_copied() -> None:
+    backlog = Backlog()
+    backlog.stream([Box(80, 100, 400, 300)])
+    backlog.copy(Copy(Box(0, 50, 80, 400), 0, 50))
+    assert len(backlog.copies) == 1
+    assert not backlog.dirty

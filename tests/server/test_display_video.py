@@ -5,6 +5,9 @@ import asyncio
 import numpy as np
 
 import caraway
+from caraway.server import Server
+from caraway.server.display import DisplayChannel
+from caraway.server.viewer import Viewer
 from caraway.wire.capabilities import Capabilities
 from caraway.wire.constants import ChannelType
 from caraway.wire.messages.base import Message
@@ -23,9 +26,11 @@ from caraway.wire.messages.display import (
     VideoCodec,
 )
 from caraway.wire.messages.draw import CopyBits, DrawCopy
+from caraway.wire.messages.main import MultiMediaTime
 from caraway.wire.messages.shapes import Rect
 from support.moving_pictures import TERMINAL, VIDEO, Cinema, screening
 from support.raw_client import RawChannel, RawClient, raw_client
+from support.serving import until
 
 RECT = Rect(VIDEO.top, VIDEO.left, VIDEO.bottom, VIDEO.right)
 CAPABILITIES = Capabilities([DisplayCapability.SIZED_STREAM, DisplayCapability.STREAM_REPORT])
@@ -58,9 +63,19 @@ class Audience:
 
 async def watch(client: RawClient, capabilities: Capabilities = CAPABILITIES) -> Audience:
     await client.main()
+    return await look(client, capabilities)
+
+
+async def look(client: RawClient, capabilities: Capabilities = CAPABILITIES) -> Audience:
     channel = await client.link(ChannelType.DISPLAY, channel=capabilities)
     channel.send(Init(1, 1 << 20, 1, 0))
     return Audience(channel)
+
+
+def served(server: Server) -> Viewer:
+    """The one viewer."""
+    (viewer,) = server.viewers.values()
+    return viewer
 
 
 def meets(one: Rect, other: Rect) -> bool:
@@ -152,6 +167,33 @@ async def test_off_streams_nothing() -> None:
             while len(drawn(seen, RECT)) < 40:
                 seen += await viewer.until(DrawCopy)
         assert not any(isinstance(message, StreamCreate) for message in seen)
+
+
+async def test_a_video_is_found_though_the_viewer_takes_nothing() -> None:
+    cinema = Cinema()
+    async with screening(cinema) as server, raw_client(server.port) as client:
+        viewer = await watch(client)
+        await viewer.until(Mark)
+        (channel,) = (channel for key, channel in served(server).channels.items() if key[0] == ChannelType.DISPLAY)
+        assert isinstance(channel, DisplayChannel)
+        async with cinema.playing():
+            await until(lambda: not channel.flow.room and bool(channel.capture.finder.videos))
+            await viewer.until(StreamCreate)
+            await viewer.until(StreamData)
+
+
+async def test_a_client_on_a_slow_link_shows_frames_later() -> None:
+    cinema = Cinema()
+    async with screening(cinema) as server, raw_client(server.port) as client:
+        main = await client.main()
+        watched = served(server)
+        watched.bit_rate = 50_000.0
+        viewer = await look(client)
+        async with cinema.playing():
+            await viewer.until(StreamData)
+            told = await main.expect(MultiMediaTime)
+        behind = (watched.media_time() - told.time) & 0xFFFFFFFF
+        assert 400 < watched.latency <= behind
 
 
 async def test_our_client_plays_it_and_has_every_pixel_in_the_end() -> None:
