@@ -11,6 +11,9 @@ import pytest
 import caraway
 from caraway.client import Session
 from caraway.server import Display, DisplayOptions, FramebufferGuest, Guest, Server
+from caraway.server.damage import CELL_HEIGHT, CELL_WIDTH, MAX_BOXES
+from caraway.server.display import DisplayChannel
+from caraway.wire.constants import ChannelType
 
 RANDOM = np.random.default_rng(20)
 
@@ -203,3 +206,24 @@ async def test_two_viewers() -> None:
                 pixels[:40] ^= 0x1234
                 guest.damage()
         await shows(one, pixels)
+
+
+async def test_a_viewer_that_stops_reading_costs_others_nothing() -> None:
+    pixels = photo(1280, 800)
+    guest = FramebufferGuest(1280, 800, pixels)
+    async with serving(guest, display=DisplayOptions("off", streaming="off")) as server, viewing(server) as stuck:
+        await shows(stuck, pixels)
+        (viewer,) = server.viewers.values()
+        channel = viewer.channels[ChannelType.DISPLAY, 0]
+        assert isinstance(channel, DisplayChannel)
+        stuck.display.connection._transport.pause_reading()
+        async with viewing(server) as other:
+            for _ in range(12):
+                pixels ^= 0x030507
+                guest.damage()
+                await shows(other, pixels)
+            assert channel.flow.queued <= 4 * CELL_WIDTH * CELL_HEIGHT + 1000
+            assert not channel.flow.room
+            assert len(channel.backlog.dirty.boxes) <= MAX_BOXES
+        stuck.display.connection._transport.resume_reading()
+        await shows(stuck, pixels)

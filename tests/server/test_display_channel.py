@@ -20,7 +20,7 @@ from caraway.wire.messages.display import (
     SurfaceCreate,
     SurfaceDestroy,
 )
-from caraway.wire.messages.draw import CopyBits, DrawCopy
+from caraway.wire.messages.draw import CopyBits, DrawCopy, DrawFill
 from caraway.wire.messages.images import GlzImage, JpegImage
 from support.viewers import StubServer, StubViewer
 
@@ -178,7 +178,7 @@ async def test_other_pixels_of_the_same_size_need_no_other_surface() -> None:
     shown.show(WIDTH, HEIGHT, other)
     await becomes(viewer, other)
     (drawing,) = viewer.connection.sent
-    assert isinstance(drawing, DrawCopy)
+    assert isinstance(drawing, DrawCopy | DrawFill)
     assert (drawing.box.left, drawing.box.top, drawing.box.right, drawing.box.bottom) == (5, 3, 6, 4)
     await viewer.leave()
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from caraway.codecs.bitmap import Bitmap, PixelFormat
 from caraway.codecs.glz import Dictionary
-from caraway.server.encoder import Codec, Settings, choose, encode, is_gradual
+from caraway.server.encoder import Codec, Settings, choose, encode, is_gradual, solid_color
 from caraway.wire.messages.display import ImageCompression
 from caraway.wire.messages.images import (
     BitmapImage,
@@ -44,6 +44,16 @@ def test_photos_are_gradual_and_text_is_not() -> None:
     assert is_gradual(photo())
     assert is_gradual(noise())
     assert not is_gradual(flat())
+
+
+def test_a_picture_of_one_colour() -> None:
+    assert solid_color(flat()) == 0x336699
+    assert solid_color(photo()) is None
+    for at in (0, 63, 64 * 20, 64 * 48 - 1):
+        words = np.full(64 * 48, 0xFF336699, "<u4")
+        assert solid_color(picture(words.reshape(48, 64))) == 0x336699
+        words[at] ^= 1
+        assert solid_color(picture(words.reshape(48, 64))) is None
 
 
 @pytest.mark.parametrize(

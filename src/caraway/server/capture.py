@@ -18,15 +18,24 @@ from caraway.codecs.bitmap import Bitmap, PixelFormat
 from caraway.codecs.glz import Dictionary
 from caraway.server import scroll
 from caraway.server.damage import MAX_COPIES, Backlog, Copy, Region, area
-from caraway.server.encoder import Settings, choose, encode
+from caraway.server.encoder import Settings, choose, encode, solid_color
 from caraway.server.guest import Display
 from caraway.server.signal import Signal
 from caraway.server.stream import FrameCache
 from caraway.server.tiles import Tile, Tiles
 from caraway.server.video import Streaming, VideoFinder
 from caraway.wire.fields import Buffer
-from caraway.wire.messages.draw import DrawCopy, Rop, ScaleMode
-from caraway.wire.messages.images import GlzImage, Image, ImageFlags, JpegImage, MaskFlags, QMask, ZlibGlzImage
+from caraway.wire.messages.draw import DrawCopy, DrawFill, Rop, ScaleMode
+from caraway.wire.messages.images import (
+    GlzImage,
+    Image,
+    ImageFlags,
+    JpegImage,
+    MaskFlags,
+    QMask,
+    SolidBrush,
+    ZlibGlzImage,
+)
 from caraway.wire.messages.shapes import Point, Rect
 
 if TYPE_CHECKING:
@@ -142,12 +151,15 @@ class Capture:
         if tile is not None:
             return tile
         picture = self.picture(box)
+        color = solid_color(picture)
+        if color is not None:
+            fill = DrawFill(0, rect_of(box), None, SolidBrush(color), Rop.OP_PUT, NO_MASK)
+            return Tile(fill.id, fill.pack(), False)
         payload = encode(picture, choose(picture, settings), settings, dictionary)
         image = Image(next(_image_ids), ImageFlags(0), box.width, box.height, payload)
-        drawing = DrawCopy(
-            0, rect_of(box), None, image, Rect(0, 0, box.height, box.width), Rop.OP_PUT, ScaleMode.INTERPOLATE, NO_MASK
-        )
-        tile = Tile(drawing.id, drawing.pack(), isinstance(payload, JpegImage))
+        area = Rect(0, 0, box.height, box.width)
+        copy = DrawCopy(0, rect_of(box), None, image, area, Rop.OP_PUT, ScaleMode.INTERPOLATE, NO_MASK)
+        tile = Tile(copy.id, copy.pack(), isinstance(payload, JpegImage))
         if len(self.views) > 1 and not isinstance(payload, GlzImage | ZlibGlzImage):
             self.tiles.put(box, settings, tile)
         return tile

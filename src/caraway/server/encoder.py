@@ -120,6 +120,15 @@ def is_gradual(picture: Bitmap) -> bool:
     return bool(equal.mean() <= _FLAT)
 
 
+def solid_color(picture: Bitmap) -> int | None:
+    """The colour of a picture that has only one, 0x00RRGGBB."""
+    pixels = words(picture)
+    color = pixels[0, 0]
+    if pixels[-1, -1] != color or not (pixels[0] == color).all() or not (pixels == color).all():
+        return None
+    return int(color) & 0xFFFFFF
+
+
 def words(picture: Bitmap) -> NDArray[np.uint32]:
     """The pixels of a picture as an array of words, a view."""
     import numpy as np
