@@ -61,6 +61,7 @@ SOCKET = click.Path(dir_okay=False, path_type=Path)
     show_default=True,
     help="When another viewer comes: it takes the guest over, shares it, or is turned away.",
 )
+@click.option("--share", "sharing", flag_value="share", help="The same as --sharing share.")
 @click.option("--view-only", is_flag=True, help="Viewers may look, and not touch.")
 @click.option("--json", "as_json", is_flag=True, help="Say as JSON where it serves, and how it ended.")
 def command(

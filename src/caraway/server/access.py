@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from caraway.wire.limits import MAX_TICKET_PASSWORD
 from caraway.wire.link import TicketReceived
 from caraway.wire.ticket import encode_password
 
@@ -42,7 +41,7 @@ class Access:
     password: None asks for none; an empty one denies everybody, as the deployed servers do.
     view_only_password: whoever gives this one may look and not touch.
     users: names and passwords (or stored credentials), for SASL over TLS.
-    Raises ValueError for a password that no ticket carries.
+    Raises AuthError for a password that no ticket carries.
     """
 
     def __init__(
@@ -81,9 +80,8 @@ class Access:
         return self._credentials.get if self._credentials else None
 
     def set_password(self, password: str) -> None:
-        """Another password from now on. Raises ValueError if it is too long for a ticket."""
-        if len(encode_password(password)) > MAX_TICKET_PASSWORD:
-            raise ValueError(f"password of more than {MAX_TICKET_PASSWORD} bytes")
+        """Another password from now on. Raises AuthError for one that no ticket carries."""
+        encode_password(password)
         self._password = password
 
     def expire(self, when: float | None) -> None:
