@@ -56,6 +56,9 @@ REFINE_DELAY = 0.3
 MOST_DICTIONARIES = 4
 """Viewers of a display up to which each may have its own GLZ images. Images of more viewers are made once for all."""
 
+MAX_DICTIONARY_PIXELS = 4 << 20
+"""Of a viewer's GLZ images: 16 MiB here, whatever it asks for. Clients keep no less than was asked."""
+
 PRIMARY = 0
 
 
@@ -278,5 +281,7 @@ class DisplayChannel(ServerChannel):
 
 
 def _dictionary(window_pixels: int) -> Dictionary | None:
-    """A viewer's dictionary of the size that it asks for; none where it asks for a size that cannot be."""
-    return Dictionary(window_pixels) if 0 < window_pixels <= MAX_WINDOW_PIXELS else None
+    """A viewer's dictionary of the size that it asks for, or smaller; none where it asks for a size that cannot be."""
+    if not 0 < window_pixels <= MAX_WINDOW_PIXELS:
+        return None
+    return Dictionary(min(window_pixels, MAX_DICTIONARY_PIXELS))
