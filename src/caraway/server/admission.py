@@ -7,6 +7,7 @@ import logging
 import secrets
 from typing import TYPE_CHECKING
 
+from caraway.errors import AuthError
 from caraway.server.access import Verdict
 from caraway.server.channel import ServerChannel
 from caraway.server.connection import Connection
@@ -34,7 +35,11 @@ class Admission:
     async def admit(self) -> ServerChannel:
         """Go through the link; gives the channel, which belongs to its viewer already. Raises what ends the link."""
         connection = self._connection
-        await connection.authenticate(self._answer)
+        try:
+            await connection.authenticate(self._answer)
+        except AuthError:
+            self._failed()
+            raise
         request = connection.link.request
         assert request is not None
         server = self._server
@@ -71,6 +76,8 @@ class Admission:
         elif server.access.needs_user and not link.secure:
             link.refuse(LinkErrorCode.NEED_SECURED)
         else:
+            if server.access.lookup is not None:
+                await self._wait_turn()
             key = None if server.access.needs_user else await self._key()
             link.accept(server.capabilities(kind), ticket_key=key, sasl=server.access.lookup if link.secure else None)
 
@@ -81,21 +88,30 @@ class Admission:
         return await self._server.ticket_keys.fresh()
 
     async def _ticket(self, link: ServerLink, ticket: TicketReceived) -> None:
-        server, loop = self._server, asyncio.get_running_loop()
-        if delay := server.throttle.delay(self._address, loop.time()):
-            await asyncio.sleep(delay)
-        verdict = server.access.check(ticket)
+        await self._wait_turn()
+        verdict = self._server.access.check(ticket)
         if verdict is Verdict.DENIED:
-            server.throttle.failed(self._address, loop.time())
+            self._failed()
             log.warning("%s: wrong password, or expired", self._connection.peer)
             link.deny()
             return
         self._view_only = self._view_only or verdict is Verdict.VIEW_ONLY
         self._let_in(link)
 
+    async def _wait_turn(self) -> None:
+        """Who keeps failing waits before the next attempt is looked at."""
+        if delay := self._server.throttle.delay(self._address, asyncio.get_running_loop().time()):
+            await asyncio.sleep(delay)
+
+    def _failed(self) -> None:
+        self._server.throttle.failed(self._address, asyncio.get_running_loop().time())
+
     def _let_in(self, link: ServerLink) -> None:
         request = link.request
         assert request is not None
+        if not self._server.offers(ChannelType(request.channel_type), request.channel_id):
+            link.deny(LinkErrorCode.CHANNEL_NOT_AVAILABLE)
+            return
         if request.channel_type != ChannelType.MAIN:
             viewer = self._server.viewers.get(request.connection_id)
             known = viewer is not None and (viewer.view_only or not self._view_only)

@@ -120,6 +120,9 @@ class ServerChannel:
             return await work
         except CarawayError as error:
             self.fail(error)
+        except Exception:
+            log.exception("%s of %s ends, for the server failed", self.name, self.connection.peer)
+            self.fail(LinkError(f"{self.name}: the server failed"))
 
     def fail(self, error: CarawayError) -> None:
         """End the channel."""

@@ -6,7 +6,6 @@ What the messages mean is the channel's. Buffers are small: a server has many co
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -27,9 +26,6 @@ WRITE_BUFFER_LOW = 8 << 10
 
 CLOSE_DEADLINE = 2.0
 """Seconds that the last bytes may take to leave when a connection is closed."""
-
-MAX_WAITING_FRAMES = 64
-"""Messages of a WebSocket that may wait for their channel before the socket is no longer read."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -52,7 +48,8 @@ class Connection(asyncio.BufferedProtocol):
         self._begun = False
         self._inbox = memoryview(bytearray(READ_SIZE))
         self._reader: FrameReader | None = None
-        self._frames: deque[Frame] = deque()
+        self._unwrapped = bytearray()
+        """What came by WebSocket and waits for the reader: a frame's payload at most, and one read."""
         self._paused = False
         self._ended: CarawayError | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -89,14 +86,19 @@ class Connection(asyncio.BufferedProtocol):
         link = self.link
         self._reader = FrameReader(mini=link.mini_header, max_size=max_size, initial=link.rest, read_size=read_size)
         self._begun = True
+        if self._reader.crowded:
+            self._pause()
 
     def next_frame(self) -> Frame | None:
         """The next message, if it is complete. Raises ProtocolError."""
-        if self._frames:
-            frame: Frame | None = self._frames.popleft()
-        else:
-            assert self._reader is not None
-            frame = self._reader.next_frame()
+        reader = self._reader
+        assert reader is not None
+        while (frame := reader.next_frame()) is None and self._unwrapped:
+            target = reader.get_buffer()
+            count = min(len(target), len(self._unwrapped))
+            target[:count] = self._unwrapped[:count]
+            del self._unwrapped[:count]
+            reader.received(count)
         if self._paused and frame is None:
             self._paused = False
             cast(asyncio.Transport, self.transport).resume_reading()
@@ -191,15 +193,16 @@ class Connection(asyncio.BufferedProtocol):
             self.link.receive(stream)
             self.write(self.link.data_to_send())
             return
-        self._frames.extend(self._reader.feed(stream))
-        if len(self._frames) > MAX_WAITING_FRAMES:
+        self._unwrapped += stream
+        if len(self._unwrapped) > READ_SIZE:
             self._pause()
 
     def _unwrap(self, websocket: WebSocket, data: memoryview) -> bytes:
         try:
             return websocket.receive(data)
         finally:
-            if said := websocket.data_to_send():
+            # Who pings and does not read gets no pongs: they would heap up here.
+            if (said := websocket.data_to_send()) and self.writable:
                 cast(asyncio.Transport, self.transport).write(said)
             if websocket.ended:
                 self._end(None)

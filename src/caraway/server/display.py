@@ -143,8 +143,8 @@ class DisplayChannel(ServerChannel):
 
     @handles(PreferredCompression)
     def _preferred_compression(self, message: PreferredCompression) -> None:
-        if message.image_compression in ImageCompression:
-            self._preferred = ImageCompression(message.image_compression)
+        if isinstance(message.image_compression, ImageCompression):
+            self._preferred = message.image_compression
 
     @handles(PreferredVideoCodecType)
     def _preferred_video_codec_type(self, message: PreferredVideoCodecType) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from caraway.errors import LinkError
 from caraway.server.channel import ServerChannel
 from caraway.server.connection import Connection
 from caraway.wire.capabilities import Capabilities, InputsCapability
@@ -85,7 +86,10 @@ class InputsChannel(ServerChannel):
 
     def _settled(self) -> None:
         self._settling = None
-        self._leds_changed()
+        try:
+            self._leds_changed()
+        except LinkError as error:
+            self.fail(error)
 
     def _keys(self, scancodes: bytes) -> None:
         """Pass whole scancodes on, and remember which keys are down."""

@@ -7,9 +7,9 @@ import errno
 import logging
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import cast
 
 from caraway.errors import CarawayError, DeadlineError, LinkError, ProtocolError, TlsError
 from caraway.server.connection import Connection
@@ -22,7 +22,8 @@ LINK_DEADLINE = 10.0
 """Seconds from the first byte to the link's result: a handshake over a bad line takes two, a person is not asked."""
 
 MAX_LINKING = 128
-"""Connections that have not linked yet. One more closes the oldest: who says nothing keeps nobody out."""
+"""Connections that have not linked yet. One more closes the oldest of the address that has most: who says nothing keeps
+nobody out."""
 
 BACKLOG = 256
 
@@ -59,7 +60,8 @@ class Listener:
         self._accepting, self._tasks = Tasks(), Tasks()
         self._sockets: list[socket.socket] = []
         self._unix_sockets: list[UnixSocket] = []
-        self._linking: dict[asyncio.Task[None], None] = {}
+        self._linking: dict[asyncio.Task[None], str] = {}
+        """With their clients' addresses, the oldest first."""
         self._connections: set[asyncio.Task[None]] = set()
 
     async def listen(self, host: str, port: int, *, tls: bool | None) -> int:
@@ -129,14 +131,16 @@ class Listener:
                 made.close()
                 continue
             self._make_way()
-            task = self._tasks.spawn(self._serve(made, address, tls))
-            self._linking[task] = None
+            host = "local" if made.family == socket.AF_UNIX else str(address[0])
+            task = self._tasks.spawn(self._serve(made, host, address, tls))
+            self._linking[task] = host
             self._connections.add(task)
             task.add_done_callback(self._gone)
 
     def _make_way(self) -> None:
         if len(self._linking) >= MAX_LINKING:
-            oldest = next(iter(self._linking))
+            [(busiest, _)] = Counter(self._linking.values()).most_common(1)
+            oldest = next(task for task, host in self._linking.items() if host == busiest)
             del self._linking[oldest]
             oldest.cancel()
 
@@ -144,10 +148,9 @@ class Listener:
         self._linking.pop(task, None)
         self._connections.discard(task)
 
-    async def _serve(self, made: socket.socket, address: object, tls: bool | None) -> None:
+    async def _serve(self, made: socket.socket, host: str, address: object, tls: bool | None) -> None:
         """A connection's whole life."""
         local = made.family == socket.AF_UNIX
-        host = "local" if local else str(address[0])  # type: ignore[index]
         peer = "local" if local else f"{host}:{address[1]}"  # type: ignore[index]
         task = asyncio.current_task()
         assert task is not None
@@ -190,28 +193,9 @@ class Listener:
             raise TlsError("TLS where none is offered")
         loop = asyncio.get_running_loop()
         connection = Connection(peer, local=local, secure=wants_tls)
-        if not wants_tls:
-            await loop.connect_accepted_socket(lambda: connection, made)
-            return connection
-        transport, _ = await loop.connect_accepted_socket(_Silent, made)
-        try:
-            protected = await loop.start_tls(
-                transport, connection, cast(ssl.SSLContext, self._context), server_side=True
-            )
-            if protected is None:
-                raise LinkError("the client went away during the TLS handshake")
-        except BaseException:
-            transport.abort()
-            raise
-        connection.connection_made(protected)
+        context = self._context if wants_tls else None
+        await loop.connect_accepted_socket(lambda: connection, made, ssl=context)
         return connection
-
-
-class _Silent(asyncio.Protocol):
-    """Holds a transport until TLS has it: what the client has said stays with the socket."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        cast(asyncio.ReadTransport, transport).pause_reading()
 
 
 def _bound(family: int, address: tuple[object, ...]) -> socket.socket:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from caraway.errors import LinkError, ProtocolError
 from caraway.wire.fields import Buffer
 
 if TYPE_CHECKING:
+    from websockets.http11 import Request
     from websockets.server import ServerProtocol
     from websockets.typing import Subprotocol
 
 REQUEST_BEGINS = b"GET "
 """By its first bytes a WebSocket client is told from a SPICE client."""
+
+REQUEST_ENDS = b"\r\n\r\n"
 
 MAX_REQUEST = 16 << 10
 """Bytes of an opening request: browsers send cookies along."""
@@ -45,36 +48,50 @@ class WebSocket:
             max_size=MAX_FRAME,
             logger=_protocol_log,
         )
-        self._request = 0
+        self._request: bytearray | None = bytearray()
         self._ended = False
 
     def receive(self, data: Buffer) -> bytes:
         """Take bytes of the socket; gives those of the stream. Raises LinkError or ProtocolError."""
+        if self._request is None:
+            return self._frames(bytes(data))
+        self._request += data
+        end = self._request.find(REQUEST_ENDS)
+        if end > MAX_REQUEST or (end < 0 and len(self._request) > MAX_REQUEST):
+            raise LinkError(f"WebSocket request of more than {MAX_REQUEST} bytes")
+        if end < 0:
+            return b""
+        end += len(REQUEST_ENDS)
+        request, behind, self._request = bytes(self._request[:end]), bytes(self._request[end:]), None
+        self._shake_hands(request)
+        return self._frames(behind)
+
+    def _shake_hands(self, request: bytes) -> None:
+        """Answer a whole request."""
+        protocol = self._protocol
+        protocol.receive_data(request)
+        for event in protocol.events_received():
+            protocol.send_response(protocol.accept(cast("Request", event)))
+        if protocol.handshake_exc is not None:
+            raise LinkError(f"WebSocket: {str(protocol.handshake_exc)!a}")
+
+    def _frames(self, data: bytes) -> bytes:
+        """The payloads of frames."""
         from websockets.frames import Frame, Opcode
-        from websockets.http11 import Request
 
         protocol = self._protocol
-        if protocol.state.name == "CONNECTING":
-            self._request += len(data)
-            if self._request > MAX_REQUEST:
-                raise LinkError(f"WebSocket request of more than {MAX_REQUEST} bytes")
-        protocol.receive_data(bytes(data))
+        protocol.receive_data(data)
         stream = bytearray()
         for event in protocol.events_received():
-            if isinstance(event, Request):
-                response = protocol.accept(event)
-                protocol.send_response(response)
-                if protocol.handshake_exc is not None:
-                    raise LinkError(f"WebSocket: {protocol.handshake_exc}")
-            elif isinstance(event, Frame) and event.opcode in (Opcode.BINARY, Opcode.CONT):
-                stream += event.data
-            elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
+            frame = cast(Frame, event)
+            if frame.opcode in (Opcode.BINARY, Opcode.CONT):
+                stream += frame.data
+            elif frame.opcode is Opcode.TEXT:
                 raise ProtocolError("WebSocket: text where binary data belongs")
-            elif isinstance(event, Frame) and event.opcode is Opcode.CLOSE:
+            elif frame.opcode is Opcode.CLOSE:
                 self._ended = True
-        failure = protocol.parser_exc or protocol.handshake_exc
-        if failure is not None:
-            raise ProtocolError(f"WebSocket: {failure}")
+        if protocol.parser_exc is not None:
+            raise ProtocolError(f"WebSocket: {str(protocol.parser_exc)!a}")
         return bytes(stream)
 
     @property
