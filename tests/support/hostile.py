@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import secrets
 from collections.abc import Callable, Coroutine
@@ -81,6 +82,8 @@ class World:
     """Enter it, then `run` attacks: each is followed by a look at the honest viewer."""
 
     def __init__(self, **options: Any) -> None:
+        # What earlier tests have left to the garbage collector is not this server's fault.
+        gc.collect()
         self.options = options
         self.faults = Faults()
         self._runner = asyncio.Runner(debug=True)
