@@ -91,6 +91,38 @@ def test_a_terminal_and_a_cursor_beside_it_are_no_video(
     assert watched.said == [("begun", PICTURE)]
 
 
+def test_a_small_terminal_that_touches_it_is_no_part_of_it() -> None:
+    watched = Watched()
+    terminal = Box(PICTURE.right, PICTURE.top, PICTURE.right + 100, PICTURE.top + 100)
+    for frame in range(120):
+        watched.scene.play(PICTURE)
+        watched.scene.type(terminal)
+        watched.frame([PICTURE, terminal] if frame % 3 else [PICTURE])
+    assert watched.said == [("begun", PICTURE)]
+
+
+def test_what_is_drawn_beside_it_now_and_then_is_no_part_of_it() -> None:
+    watched = Watched()
+    cursor = Box(PICTURE.left + 40, PICTURE.bottom + 3, PICTURE.left + 48, PICTURE.bottom + 19)
+    for frame in range(200):
+        watched.scene.play(PICTURE)
+        watched.scene.blink(cursor)
+        watched.frame([PICTURE, cursor] if frame % 2 else [PICTURE])
+    assert watched.said == [("begun", PICTURE)]
+
+
+def test_tiles_of_which_a_larger_video_consists_become_it() -> None:
+    watched = Watched()
+    larger = Box(PICTURE.left, PICTURE.top, PICTURE.right + 400, PICTURE.bottom + 200)
+    for _ in range(40):
+        watched.scene.play(PICTURE)
+        watched.frame([PICTURE])
+    for _ in range(100):
+        watched.scene.play(larger)
+        watched.frame(tiles(larger, 96))
+    assert watched.said == [("begun", PICTURE), ("ended", PICTURE), ("begun", larger)]
+
+
 def test_a_box_that_varies_is_found_whole() -> None:
     watched = Watched()
     choice = random.Random(1)

@@ -191,7 +191,6 @@ class RateControl:
             shift = delay - self._delay
             shifted = [(at, margin + shift) for at, margin in self._margins]
             self._margins = deque(shifted, maxlen=_MAX_MARGINS)
-            self._arrived = None
             self._changed_time = self._sent[-1][0] if self._sent else self._changed_time
         self._delay = delay
 

@@ -68,6 +68,9 @@ _MAX_STEPPED = 0.25
 _MATCH = 0.5
 """Share of a cluster that lies within a track, and of the track within the cluster, if it is a frame of it."""
 
+_AS_OFTEN = 0.8
+"""Share of the frames of those within it that a larger video must have."""
+
 _GROWTH = 2.0
 """By how much a video's box may grow."""
 
@@ -343,7 +346,9 @@ class VideoFinder:
     def _may_replace(self, videos: Iterable[Video], track: _Track) -> bool:
         """Whether they were parts, as it turns out, of a larger one."""
         around = bounding_box([track.box, *(video.box for video in videos)])
-        return track.frames >= LASTING_FRAMES and around == track.box and track not in self._videos.values()
+        if track.frames < LASTING_FRAMES or around != track.box or track in self._videos.values():
+            return False
+        return track.fps >= _AS_OFTEN * max(self._videos[video].fps for video in videos)
 
     def _forget(self, now: float) -> None:
         """Tracks that were not seen for a while; of too many, the oldest."""
