@@ -315,22 +315,29 @@ class VideoFinder:
             if track.is_text:
                 self._end(video)
         ready = [track for track in seen if track.frames >= MIN_FRAMES and (track.gradual or 0) >= MIN_GRADUAL]
+        waiting: list[Box] = []
         for track in sorted(ready, key=lambda track: -_area(track.box)):
             met = [video for video in self._videos if intersect(video.box, track.box)]
-            if self._holds_text(track):
+            is_part = any(intersect(track.box, box) == track.box for box in waiting)
+            if self._holds_text(track) or (is_part and not met):
                 continue
             if len(met) == 1 and self._may_grow(met[0], track):
-                track.max_gap = END_GAP
-                met[0].box = track.box
-                self._videos[met[0]] = track
-                self.grown(met[0])
+                self._grow(met[0], track)
                 continue
             if met and self._may_replace(met, track):
                 for video in met:
                     self._end(video)
                 met = []
-            if not met and len(self._videos) < MAX_VIDEOS:
+            if met:
+                waiting.append(track.box)
+            elif len(self._videos) < MAX_VIDEOS:
                 self._begin(track)
+
+    def _grow(self, video: Video, track: _Track) -> None:
+        track.max_gap = END_GAP
+        video.box = track.box
+        self._videos[video] = track
+        self.grown(video)
 
     def _holds_text(self, track: _Track) -> bool:
         """Whether something within it is redrawn too and looks like text: a neighbour of the video."""
