@@ -65,6 +65,10 @@ async def save(vm: Qemu, path: Path) -> None:
     await vm.qmp("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
     await vm.qmp("migrate", uri=f"exec:cat > {path}")
     await vm.wait_event("MIGRATION", status="completed")
+    async with asyncio.timeout(10):
+        # No event tells when QEMU has done with it.
+        while (await vm.qmp("query-status"))["status"] != "postmigrate":
+            await asyncio.sleep(0.02)
     await vm.qmp("cont")
 
 

@@ -45,8 +45,19 @@ async def wait_until_only_blinking(session: Session, cell: int = 9 * 16) -> None
 
 async def becomes_same_picture(session: Session, vm: Qemu) -> None:
     """Sooner or later a picture equals QEMU's `screendump`, of a screen that is still or only blinks."""
-    async with asyncio.timeout(30):
-        async for picture in session.display.frames():
-            ppm = await vm.screendump("ppm")
-            if rgb(ppm, (picture.width, picture.height)) == picture.rgb:
-                return
+    difference = "no picture came"
+    try:
+        async with asyncio.timeout(30):
+            async for picture in session.display.frames():
+                truth = rgb(await vm.screendump("ppm"), (picture.width, picture.height))
+                if truth == picture.rgb:
+                    return
+                difference = _difference(picture.rgb, truth, picture.width)
+    except TimeoutError:
+        raise AssertionError(f"still another picture: {difference}") from None
+
+
+def _difference(rgb: bytes, truth: bytes, width: int) -> str:
+    places = [i // 3 for i, (a, b) in enumerate(zip(rgb, truth, strict=True)) if a != b]
+    rows, columns = [at // width for at in places], [at % width for at in places]
+    return f"{len(places)} bytes in columns {min(columns)} to {max(columns)}, rows {min(rows)} to {max(rows)}"
