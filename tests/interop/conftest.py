@@ -67,7 +67,7 @@ async def save(vm: Qemu, path: Path) -> None:
     await vm.wait_event("MIGRATION", status="completed")
     async with asyncio.timeout(10):
         # No event tells when QEMU has done with it.
-        while (await vm.qmp("query-status"))["status"] != "postmigrate":
+        while (await vm.qmp("query-status"))["status"] != "postmigrate":  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     await vm.qmp("cont")
 

@@ -4,6 +4,7 @@ import asyncio
 
 from caraway.canvas.screen import Change
 from caraway.client import Session
+from caraway.client.screenshot import Screenshot
 from caraway.qemu.process import Qemu
 
 
@@ -45,19 +46,20 @@ async def wait_until_only_blinking(session: Session, cell: int = 9 * 16) -> None
 
 async def becomes_same_picture(session: Session, vm: Qemu) -> None:
     """Sooner or later a picture equals QEMU's `screendump`, of a screen that is still or only blinks."""
-    difference = "no picture came"
+    shown, truth = Screenshot(0, 0, b""), b""
     try:
         async with asyncio.timeout(30):
-            async for picture in session.display.frames():
-                truth = rgb(await vm.screendump("ppm"), (picture.width, picture.height))
-                if truth == picture.rgb:
+            async for shown in session.display.frames():
+                truth = rgb(await vm.screendump("ppm"), (shown.width, shown.height))
+                if truth == shown.rgb:
                     return
-                difference = _difference(picture.rgb, truth, picture.width)
     except TimeoutError:
-        raise AssertionError(f"still another picture: {difference}") from None
+        raise AssertionError(f"still another picture: {_difference(shown.rgb, truth, shown.width)}") from None
 
 
 def _difference(rgb: bytes, truth: bytes, width: int) -> str:
     places = [i // 3 for i, (a, b) in enumerate(zip(rgb, truth, strict=True)) if a != b]
+    if not places:
+        return "none came"
     rows, columns = [at // width for at in places], [at % width for at in places]
     return f"{len(places)} bytes in columns {min(columns)} to {max(columns)}, rows {min(rows)} to {max(rows)}"
