@@ -17,9 +17,9 @@ import pytest
 
 import caraway
 from caraway.errors import AuthError, EndpointError, LinkError, MigrationError
+from caraway.migration.destination import Destination
 from caraway.qemu.guest_image import demo_guest
 from caraway.qemu.migration_plan import (
-    Destination,
     MigrationDeadlineError,
     MigrationReport,
     Mode,

@@ -21,9 +21,10 @@ from caraway.cli.outcome import ENTER, Keys, Outcome, print_table
 from caraway.cli.timeline import draw
 from caraway.client import Session, connect
 from caraway.errors import CarawayError, MigrationError
+from caraway.migration.destination import Destination
 from caraway.migration.reports import Cancelled, Reconnecting, Switching
 from caraway.qemu.guest_image import demo_guest
-from caraway.qemu.migration_plan import Destination, Phase, Plan, Progress
+from caraway.qemu.migration_plan import Phase, Plan, Progress
 from caraway.qemu.orchestrator import migrate
 from caraway.qemu.process import Qemu
 

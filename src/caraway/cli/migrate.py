@@ -63,7 +63,8 @@ def command(
         raise click.UsageError("give --spice-port, --tls-port or both")
 
     async def work() -> dict[str, Any]:
-        from caraway.qemu.migration_plan import Destination, Plan, Ticket
+        from caraway.migration.destination import Destination
+        from caraway.qemu.migration_plan import Plan, Ticket
 
         destination = Destination(spice_host, spice_port, tls_port, cert_subject)
         ticket = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from caraway.errors import AuthError, DeadlineError, EndpointError, MigrationError
+from caraway.migration.destination import Destination
 
 MAX_TICKET = 59
 """Bytes of a ticket that QEMU keeps; what comes after them it drops without a word, and the viewer is refused."""
@@ -17,32 +18,6 @@ LINK_DEADLINE = 9.0
 
 FENCE_DEADLINE = 0.5
 """Seconds that a stopped VM waits for links that broke, before it goes on at the source."""
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Where viewers find the target's SPICE server. `host` is for them to resolve, never for us."""
-
-    host: str
-    port: int | None = None
-    """Plain TCP port."""
-    tls_port: int | None = None
-    cert_subject: str | None = None
-    """Subject that the target's certificate must have, such as `C=DE,O=Example,CN=host-b`."""
-
-    def __post_init__(self) -> None:
-        if not self.host:
-            raise EndpointError("the target's SPICE server needs a host name")
-        if self.port is None and self.tls_port is None:
-            raise EndpointError("the target's SPICE server needs a port, a TLS port or both")
-        for port in self.port, self.tls_port:
-            if port is not None and not 0 < port < 65535:
-                raise EndpointError(f"{port} is no port of a SPICE server")  # 65535 means "none" to viewers
-
-    def __str__(self) -> str:
-        ports = [f"port {self.port}"] if self.port else []
-        ports += [f"TLS port {self.tls_port}"] if self.tls_port else []
-        return f"{self.host} {' and '.join(ports)}"
 
 
 @dataclass(frozen=True, slots=True)
