@@ -1,7 +1,7 @@
 """The target: a viewer that comes before its guest, and where its channels go on (spec/migration.md 8).
 
-One machine for each viewer that arrives. Nothing is sent to it before the guest is loaded: then its channels begin anew,
-or each goes on with the state that the source had, whichever was agreed.
+One machine for each viewer that arrives. Nothing is sent to it before the guest is loaded: then its channels begin
+anew, or each goes on with the state that the source had, whichever was agreed.
 """
 
 from __future__ import annotations
@@ -247,9 +247,6 @@ class TargetArrival(Machine[State]):
         self._add(event)
         self._read(event.channel)
 
-    def _add_and_start(self, event: Linked) -> None:
-        self._act(Start(event.channel))
-
     def _forget(self, event: Lost) -> None:
         self._channels.pop(event.channel, None)
         self._states.pop(event.channel, None)
@@ -356,7 +353,6 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
     (State.ENDED, Started): [Edge(_T._begin_deadline, State.ENDED)],
     (State.ENDED, Wait.ARRIVAL): [Edge(_T._drop_late, State.DROPPED)],
     (State.ENDED, Always): [Edge(_T._start_all, State.SETTLED, when=_T._is_loaded)],
-    (State.SETTLED, Linked): [Edge(_T._add_and_start, State.SETTLED)],
 }
 """What is not here changes nothing."""
 

@@ -45,8 +45,9 @@ class Admission:
         server = self._server
         kind = ChannelType(request.channel_type)
         if kind is ChannelType.MAIN:
-            viewer = Viewer(server, self._new_id(), connection.peer, view_only=self._view_only)
-            server.welcome(viewer)
+            id = request.connection_id or self._new_id()
+            viewer = Viewer(server, id, connection.peer, view_only=self._view_only)
+            server.welcome(viewer, arrives=bool(request.connection_id))
         else:
             viewer = server.viewers[request.connection_id]
         return server.open_channel(viewer, kind, request.channel_id, connection)
@@ -123,12 +124,18 @@ class Admission:
                 link.deny(LinkErrorCode.CHANNEL_NOT_AVAILABLE)
                 return
         elif request.connection_id:
-            link.deny(LinkErrorCode.BAD_CONNECTION_ID)
-            return
+            if not self._may_arrive(request.connection_id):
+                link.deny(LinkErrorCode.BAD_CONNECTION_ID)
+                return
         elif not self._server.has_room():
             link.deny(LinkErrorCode.PERMISSION_DENIED)
             return
         link.grant()
+
+    def _may_arrive(self, id: int) -> bool:
+        """Whether this is a viewer from another host, and none that is here already."""
+        viewer = self._server.viewers.get(id)
+        return self._server.expects_arrivals() and (viewer is None or viewer.arrival is not None)
 
     def _new_id(self) -> int:
         while (id := secrets.randbits(32)) == 0 or id in self._server.viewers:

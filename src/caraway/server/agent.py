@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from caraway.errors import ProtocolError
-from caraway.server.agent_client import AgentClient
+from caraway.server.agent_client import USUAL, AgentClient
 from caraway.server.agent_clipboard import CLIPBOARD_TYPES, Clipboards
 from caraway.server.agent_parts import AgentPort, Chunks, Part, Parts, chunks, message_bytes
 from caraway.server.agent_stand_in import StandIn
@@ -38,6 +39,9 @@ from caraway.wire.messages.agent import (
     unpack_agent,
 )
 from caraway.wire.messages.inputs import MouseButtons
+
+if TYPE_CHECKING:
+    from caraway.wire.messages.migrate_data import MainMigrateData
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +156,38 @@ class Agent:
         self.port = self._stand_in = None
         if self.guest.agent is not None:
             _set_connected(self.guest.agent, False)
+
+    # migration
+
+    @property
+    def between_messages(self) -> bool:
+        """Whether the agent is not in the middle of a message."""
+        streams = self._parts, self._server_parts
+        return self._chunks.between_chunks and all(parts.between_messages for parts in streams)
+
+    def take_over(self, client: AgentClient, state: MainMigrateData) -> None:
+        """Go on where the source of a migration was with a viewer. Raises ProtocolError if that cannot be.
+
+        What either side can is not told by the source: both are asked, and until they have answered they are taken for
+        what nearly all are.
+        """
+        if self.port is not None and state.agent.write_data:
+            self.port.received(bytes(state.agent.write_data))
+        if state.to_agent_remaining:
+            self._speaker, self._missing = client, state.to_agent_remaining
+        if self.between_messages:
+            self._chunks.resume(state.chunk_header_size, state.chunk_port or AgentPort.CLIENT, state.chunk_size)
+            left = state.from_agent_remaining if state.msg_header_done else 0
+            self._parts.resume(bytes(state.msg_header), left)
+            if left:
+                self._targets = [client]
+                client.resume_hearing(left)
+        self._capabilities = self._capabilities or USUAL
+        self._announced |= OWN_LAYOUTS | USUAL
+        self.say(AnnounceCapabilities(True, [self._announced]))
+        client.say(AnnounceCapabilities(True, [self._capabilities]))
+        self.pump()
+        self.changed()
 
     # viewers
 

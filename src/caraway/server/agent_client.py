@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from caraway.errors import CarawayError, DeadlineError, LinkError, ProtocolError
 from caraway.server.agent_clipboard import GrabSerials
-from caraway.server.agent_parts import ChunkRules, Part, Parts, message_bytes
+from caraway.server.agent_parts import AgentPort, ChunkRules, Part, Parts, chunks, message_bytes
 from caraway.wire.constants import LinkErrorCode
 from caraway.wire.fields import Buffer
-from caraway.wire.limits import MAX_AGENT_CHUNK
-from caraway.wire.messages.agent import AgentMessage
+from caraway.wire.limits import MAX_AGENT_CHUNK, MAX_AGENT_MESSAGE
+from caraway.wire.messages.agent import AgentCapability, AgentMessage
 from caraway.wire.messages.base import Message
 from caraway.wire.messages.main import (
     AgentConnected,
@@ -22,9 +22,13 @@ from caraway.wire.messages.main import (
     AgentDisconnected,
     AgentToken,
 )
+from caraway.wire.messages.migrate_data import BLOB_VERSION, NO_TOKENS, CharDevice, FilterResult, MainMigrateData
 
 if TYPE_CHECKING:
     from caraway.server.agent import Agent
+
+USUAL = 1 << AgentCapability.CLIPBOARD_BY_DEMAND | 1 << AgentCapability.CLIPBOARD_SELECTION
+"""What agents and clients can, as long as they have not said."""
 
 AGENT_TOKENS = 10
 """Messages that a client may send before it gets tokens back: what the deployed server gives."""
@@ -164,6 +168,50 @@ class AgentClient:
         """The main channel has ended."""
         self.agent.leave(self)
 
+    # migration
+
+    def hand_over(self) -> MainMigrateData:
+        """Where this conversation is, for the target.
+
+        In the middle of a message of the agent's it ends: not every place there can be told (spec/migration.md 10.2).
+        """
+        goes_on = self.started and self.agent.between_messages and not self._outbox and not self._missing
+        if not goes_on:
+            return _handed_over(_NOBODY)
+        written = b"".join(chunk for body in self.queue for chunk in chunks(AgentPort.CLIENT, body))
+        granted = min(self._granted, NO_TOKENS - 1)
+        device = CharDevice(BLOB_VERSION, True, self._tokens, granted, len(self.queue), written)
+        return _handed_over(device, started=True, to_agent_remaining=self._rules.left)
+
+    def take_over(self, state: MainMigrateData) -> None:
+        """Go on where the source was. Raises ProtocolError if that cannot be."""
+        device = state.agent
+        if not device.connected:
+            if self.agent.connected:
+                self.connected()
+            return
+        self._tokens = device.num_client_tokens
+        self._returned = AGENT_TOKENS - device.num_client_tokens - device.write_num_client_tokens
+        if self._returned < 0:
+            raise ProtocolError("MIGRATE_DATA: more tokens for the agent than there are")
+        self._returned += device.write_num_client_tokens
+        if state.to_agent_remaining > MAX_AGENT_MESSAGE:
+            raise ProtocolError(f"MIGRATE_DATA: {state.to_agent_remaining} bytes of a message to the agent")
+        if not self.agent.connected:
+            self.disconnected()
+            return
+        self.started, self._granted = state.client_agent_started, device.num_send_tokens
+        self.capabilities = self.told = USUAL
+        self._rules.left = state.to_agent_remaining
+        self._parts.resume(b"", state.to_agent_remaining)
+        if self._returned >= TOKEN_BATCH:
+            self._give_back()
+        self.agent.take_over(self, state)
+
+    def resume_hearing(self, left: int) -> None:
+        """The client is in the middle of a message of the agent's, of which so many bytes are to come."""
+        self._missing = left
+
     # what the agent says
 
     def connected(self) -> None:
@@ -272,3 +320,12 @@ class AgentClient:
             self._send(message)
         except LinkError as error:
             self.fail(error)
+
+
+_NOBODY = CharDevice(BLOB_VERSION, False, 0, 0, 0, b"")
+
+
+def _handed_over(device: CharDevice, *, started: bool = False, to_agent_remaining: int = 0) -> MainMigrateData:
+    """A main channel's state, the agent between two messages."""
+    forward = FilterResult.FORWARD
+    return MainMigrateData(BLOB_VERSION, device, started, 0, 0, 0, False, b"", 0, forward, to_agent_remaining, forward)

@@ -101,6 +101,23 @@ class Parts:
         self._buffer.clear()
         self._header, self._first, self._left = None, True, 0
 
+    @property
+    def between_messages(self) -> bool:
+        """Whether nothing of a message has come that is not whole."""
+        return self._header is None and not self._buffer
+
+    def resume(self, begun: bytes, left: int) -> None:
+        """Go on where another server was.
+
+        begun: of a message's header; left: bytes of a message, whose type is lost. Raises ProtocolError.
+        """
+        if len(begun) >= AGENT_HEADER_SIZE or left > MAX_AGENT_MESSAGE:
+            raise ProtocolError(f"MIGRATE_DATA: {len(begun)} bytes of a header, {left} of an agent's message")
+        self.reset()
+        self._buffer += begun
+        if left:
+            self._header, self._first, self._left = AgentHeader(AGENT_PROTOCOL, 0, 0, left), False, left
+
     def _next_header(self) -> AgentHeader | None:
         if self._header is None and len(self._buffer) >= AGENT_HEADER_SIZE:
             self._header = read_header(self._buffer)
@@ -155,6 +172,23 @@ class Chunks:
         self._head.clear()
         self._left = 0
 
+    @property
+    def between_chunks(self) -> bool:
+        """Whether nothing of a chunk has come that is not whole."""
+        return not self._head and not self._left
+
+    def resume(self, head_size: int, port: int, left: int) -> None:
+        """Go on where another server was.
+
+        head_size: bytes of a chunk's head that it had; left: bytes of the chunk after its head. Raises ProtocolError.
+        """
+        if head_size > _CHUNK.size:
+            raise ProtocolError(f"MIGRATE_DATA: {head_size} bytes of a chunk's head")
+        self.reset()
+        self._head += _CHUNK.pack(port, left)[:head_size]
+        if head_size == _CHUNK.size:
+            self._begin()
+
     def _begin(self) -> None:
         number, self._left = _CHUNK.unpack(self._head)
         self._head.clear()
@@ -168,25 +202,26 @@ class ChunkRules:
     """What a client's AGENT_DATA bodies have to keep to."""
 
     def __init__(self) -> None:
-        self._left = 0
+        self.left = 0
+        """Bytes that are still to come of the message under way."""
 
     def check(self, body: Buffer) -> None:
         """Raise ProtocolError unless `body` holds a message's header and no other's data, or goes on with one."""
         if not 0 < len(body) <= MAX_AGENT_CHUNK:
             raise ProtocolError(f"agent: body of {len(body)} bytes, limit {MAX_AGENT_CHUNK}")
         size = len(body)
-        if not self._left:
+        if not self.left:
             if size < AGENT_HEADER_SIZE:
                 raise ProtocolError(f"agent: {size} bytes, a header needs {AGENT_HEADER_SIZE}")
-            self._left = read_header(body).size
+            self.left = read_header(body).size
             size -= AGENT_HEADER_SIZE
-        if size > self._left:
-            raise ProtocolError(f"agent: body goes {size - self._left} bytes beyond its message")
-        self._left -= size
+        if size > self.left:
+            raise ProtocolError(f"agent: body goes {size - self.left} bytes beyond its message")
+        self.left -= size
 
     def reset(self) -> None:
         """The stream begins anew."""
-        self._left = 0
+        self.left = 0
 
 
 def chunks(port: AgentPort, data: Buffer) -> Iterator[bytes]:

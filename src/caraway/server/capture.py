@@ -143,6 +143,11 @@ class Capture:
         self._due = began + max(MIN_INTERVAL, REST * took)
         self._wake_views()
 
+    def finish(self) -> None:
+        """Look at what the guest has changed last, now: it does not run any more."""
+        self._due = 0.0
+        self.update()
+
     def tile(self, box: Box, settings: Settings, dictionary: Dictionary | None = None) -> Tile:
         """A piece of the picture as a drawing message. What a dictionary was used for must be sent."""
         if dictionary is None:

@@ -20,12 +20,23 @@ from caraway.wire.framing import Frame
 from caraway.wire.link import channel_name
 from caraway.wire.messages import base
 from caraway.wire.messages.base import Message
-from caraway.wire.messages.common import Ack, AckSync, Disconnecting, Pong
+from caraway.wire.messages.common import (
+    Ack,
+    AckSync,
+    ClientMigrateData,
+    Disconnecting,
+    Migrate,
+    MigrateData,
+    MigrateFlags,
+    MigrateFlushMark,
+    Pong,
+)
 from caraway.wire.messages.handlers import Handler, handlers_of, handles
 
 if TYPE_CHECKING:
     from caraway.server.guest import Guest
     from caraway.server.viewer import Viewer
+    from caraway.wire.messages.migrate_data import MigrateDataBlob
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +61,12 @@ class ServerChannel:
     """Whether the channel is for those only who may do more than look."""
     exclusive: ClassVar[bool] = False
     """Whether only one viewer at a time may have it."""
+    migrate_flags: ClassVar[MigrateFlags] = MigrateFlags(0)
+    """What the source of a migration wants of the client on this channel."""
+    before_begin: ClassVar[frozenset[int]] = frozenset(
+        message.id for message in (AckSync, Ack, Pong, Disconnecting, ClientMigrateData)
+    )
+    """Messages that a client may send before an arriving channel begins."""
     handlers: ClassVar[dict[int, tuple[type[Message], Handler]]]
 
     @classmethod
@@ -76,6 +93,11 @@ class ServerChannel:
         self._tasks = Tasks()
         self._disconnects: list[Callable[[], None]] = []
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._begun = False
+        self._reads = False
+        self._flush_due = False
+        self.departed = False
+        """Whether it goes on at another host."""
 
     @property
     def guest(self) -> Guest:
@@ -90,6 +112,66 @@ class ServerChannel:
 
     def closed(self) -> None:
         """The channel has ended: release what it holds."""
+
+    def restore(self, state: MigrateDataBlob | None) -> None:
+        """Go on as the channel was at the source of a migration, in place of `start`.
+
+        state: of the channel there; None where this type has none. Raises ProtocolError if it cannot be.
+        """
+        self.start()
+
+    def prepare(self) -> None:
+        """The guest has gone: send what the client lacks, and what makes it ready to go on at the target."""
+
+    def state(self) -> bytes:
+        """What the target has to know: a body of MIGRATE_DATA. The client has said all that it says here."""
+        return b""
+
+    # arriving and departing
+
+    def begin(self) -> None:
+        """Read what the client says, and `start`."""
+        self._live()
+        self.start()
+
+    def read(self) -> None:
+        """Read what an arriving client says: its state comes first."""
+        self._reads = True
+        self.connection.wake()
+
+    def go_on(self, state: MigrateDataBlob | None) -> None:
+        """Read what the client says, and `restore`."""
+        self._live()
+        self.restore(state)
+
+    def _live(self) -> None:
+        self._begun = True
+        self.read()
+
+    def depart(self) -> None:
+        """Hand the channel over to the target: nothing but its state is sent from here on."""
+        self.departed = True
+        self.flow.hurry()
+        self.prepare()
+        self.send(Migrate(self.migrate_flags))
+        self.flow.seal()
+        self._flush_due = MigrateFlags.NEED_FLUSH in self.migrate_flags
+
+    @handles(MigrateFlushMark)
+    def _flush_mark(self, message: MigrateFlushMark) -> None:
+        if not self._flush_due:
+            raise ProtocolError(f"{self.name}: MIGRATE_FLUSH_MARK, which was not asked for")
+        self._flush_due = False
+        self.flow.unseal()
+        self.send(MigrateData(self.state()))
+        self.flow.seal()
+
+    @handles(ClientMigrateData)
+    def _client_migrate_data(self, message: ClientMigrateData) -> None:
+        self._reads = self._begun
+        self.viewer.arrive(self, message)
+
+    # life
 
     def listen(self, signal: Signal[P], listener: Callable[P, object]) -> None:
         """Call `listener` at each signal while the channel lives. What it raises ends the channel."""
@@ -133,7 +215,7 @@ class ServerChannel:
         """Live until the client leaves or breaks the rules. Raises what ended the channel."""
         reading = self._tasks.spawn(self._read())
         try:
-            self.start()
+            self.viewer.linked(self)
             await asyncio.wait({reading, self._failed}, return_when=asyncio.FIRST_COMPLETED)
             if self._failed.done():
                 self._failed.result()
@@ -150,7 +232,7 @@ class ServerChannel:
         connection = self.connection
         while True:
             turn_ends = time.monotonic() + TURN
-            while (frame := self._next_frame()) is not None:
+            while self._reads and (frame := self._next_frame()) is not None:
                 if time.monotonic() > turn_ends:
                     await asyncio.sleep(0)
                     turn_ends = time.monotonic() + TURN
@@ -165,7 +247,7 @@ class ServerChannel:
 
     async def _take(self, frame: Frame) -> None:
         entry = self.handlers.get(frame.type)
-        if entry is None:
+        if entry is None or not (self._begun or frame.type in self.before_begin):
             known = base.messages(self.channel_type, Sender.CLIENT).get(frame.type)
             what = known.wire_name() if known is not None else f"message {frame.type}"
             raise ProtocolError(f"{self.name}: {what} is not expected of a client here")

@@ -63,6 +63,11 @@ class ChannelStreams:
             self._end(video)
         self._check_delay()
 
+    def stop(self) -> None:
+        """Show all videos by images again."""
+        for video in self._channel.capture.finder.videos:
+            self._end(video)
+
     def close(self) -> None:
         """Wake the channel no more."""
         if self._timer is not None:
@@ -74,7 +79,7 @@ class ChannelStreams:
         self._streams.bit_rate, self._streams.round_trip = viewer.bit_rate, viewer.round_trip
 
     def _begin(self, video: Video) -> None:
-        if self._channel.is_complete:
+        if self._channel.is_complete and not self._channel.departed:
             self._send(self._streams.begin(video, self._channel.viewer.media_time(), self._now()))
 
     def _grow(self, video: Video) -> None:

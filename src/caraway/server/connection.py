@@ -115,6 +115,10 @@ class Connection(asyncio.BufferedProtocol):
             if self._waiter is waiter:
                 self._waiter = None
 
+    def wake(self) -> None:
+        """Let `readable` return: what has come already is wanted now."""
+        self._wake()
+
     def write_message(self, type: int, body: bytes, serial: int) -> None:
         """Write a data message."""
         self.write(pack_header(self.link.mini_header, type, len(body), serial) + body)

@@ -14,13 +14,24 @@ from caraway.server.channel import ServerChannel
 from caraway.server.connection import Connection
 from caraway.wire.constants import ChannelType
 from caraway.wire.messages import cursor as messages
-from caraway.wire.messages.cursor import Cursor, CursorFlags, CursorType, Hide, Init, InvalOne, Move, Set
+from caraway.wire.messages.cursor import (
+    Cursor,
+    CursorFlags,
+    CursorType,
+    Hide,
+    Init,
+    InvalAll,
+    InvalOne,
+    Move,
+    Set,
+)
 from caraway.wire.messages.main import MouseModes
 from caraway.wire.messages.shapes import Point16
 
 if TYPE_CHECKING:
     from caraway.server.guest import Guest
     from caraway.server.viewer import Viewer
+    from caraway.wire.messages.migrate_data import MigrateDataBlob
 
 CACHED_SHAPES = 256
 """Shapes that a client keeps: the protocol's own number."""
@@ -47,6 +58,17 @@ class CursorChannel(ServerChannel):
         shape, evicted = self._shape()
         self.send(Init(self._position(), 0, 0, self.display.cursor_visible, shape))
         self._forget(evicted)
+        self._follow()
+
+    def restore(self, state: MigrateDataBlob | None) -> None:
+        self._follow()
+        self._cursor_changed()
+
+    def prepare(self) -> None:
+        """The target knows nothing of what the client keeps."""
+        self.send(InvalAll())
+
+    def _follow(self) -> None:
         self.listen(self.display.cursor_changed, self._cursor_changed)
         self.listen(self.display.cursor_moved, self._cursor_moved)
         self.listen(self.viewer.mouse_mode_changed, self._cursor_moved)

@@ -22,12 +22,14 @@ from caraway.server.display_options import applies
 from caraway.server.encoder import Settings
 from caraway.wire.capabilities import Capabilities
 from caraway.wire.constants import ChannelType
+from caraway.wire.messages.common import MigrateFlags
 from caraway.wire.messages.display import (
     DisplayCapability,
     Head,
     ImageCompression,
     Init,
     InvalAllPalettes,
+    InvalAllPixmaps,
     Mark,
     MonitorsConfig,
     PreferredCompression,
@@ -41,11 +43,21 @@ from caraway.wire.messages.display import (
 )
 from caraway.wire.messages.draw import CopyBits
 from caraway.wire.messages.handlers import handles
+from caraway.wire.messages.migrate_data import (
+    BLOB_VERSION,
+    CacheSerials,
+    DisplayMigrateData,
+    LossyDisplayMigrateData,
+    LossySurface,
+    LossySurfaces,
+    SurfaceIds,
+)
 from caraway.wire.messages.shapes import Point
 
 if TYPE_CHECKING:
     from caraway.server.guest import Guest
     from caraway.server.viewer import Viewer
+    from caraway.wire.messages.migrate_data import MigrateDataBlob
 
 INIT_DEADLINE = 30.0
 """Seconds until the first message of a client."""
@@ -58,6 +70,9 @@ MOST_DICTIONARIES = 4
 
 MAX_DICTIONARY_PIXELS = 4 << 20
 """Of a viewer's GLZ images: 16 MiB here, whatever it asks for. Clients keep no less than was asked."""
+
+MAX_ENCODERS = 4
+"""Threads that deployed servers share a dictionary among; they want to be told."""
 
 PRIMARY = 0
 
@@ -75,6 +90,7 @@ class DisplayChannel(ServerChannel):
         ]
     )
     acked = True
+    migrate_flags = MigrateFlags.NEED_FLUSH | MigrateFlags.NEED_DATA_TRANSFER
 
     @classmethod
     def ids(cls, guest: Guest) -> Sequence[int]:
@@ -92,11 +108,17 @@ class DisplayChannel(ServerChannel):
         self.dictionary_id = 0
         self._preferred: ImageCompression | None = None
         self._initialized = False
+        self._window_pixels = 0
+        """Of the GLZ images that the client keeps, as it said."""
+        self._cache = (0, 0)
+        """Id and size of the client's cache of images."""
+        self._arrives_first = self._follows = False
         self._surface = Box(0, 0, 0, 0)
         """Size of the viewer's primary surface."""
         self._unseen = Region()
         """What the viewer has never had of that surface; it is shown when nothing is left."""
         self._marked = True
+        self._expecting_init: asyncio.TimerHandle | None = None
         self._turn: asyncio.Handle | None = None
         self._refinement: asyncio.TimerHandle | None = None
         self._lossy_since = 0.0
@@ -106,12 +128,79 @@ class DisplayChannel(ServerChannel):
     def start(self) -> None:
         self._expecting_init = asyncio.get_running_loop().call_later(INIT_DEADLINE, self._no_init)
 
+    def read(self) -> None:
+        super().read()
+        if not self._begun and self.guest.incoming:
+            self._arrives_first = True
+            self.listen(self.guest.incoming_changed, self._follow)
+
+    def restore(self, state: MigrateDataBlob | None) -> None:
+        """Show the difference: at the source the client got all that the guest showed when it stopped there.
+
+        What changed between then and now is known if the client was here when the guest came.
+        """
+        assert isinstance(state, DisplayMigrateData)
+        self._initialized = True
+        self._window_pixels, self.dictionary_id = state.glz_dict_size, state.glz_dict_id
+        self._cache = state.pixmap_cache_id, state.pixmap_cache_size
+        self.dictionary = self._shared_dictionary() or _dictionary(state.glz_dict_size, state.last_image_id)
+        self.flow.sent_serial = state.message_serial
+        if state.low_bandwidth:
+            self.viewer.take_for_slow()
+        if state.pixmap_cache_freezer:
+            self.send(InvalAllPixmaps([]))
+        self.send(InvalAllPalettes())
+        self._follow()
+        for surface in state.surfaces.ids:
+            if surface != PRIMARY:
+                self.send(SurfaceDestroy(surface))
+        if PRIMARY in state.surfaces.ids:
+            self._surface = self.capture.box
+        if not self._arrives_first:
+            self.backlog.restart([self.capture.box])
+        self._begin()
+
+    def prepare(self) -> None:
+        """Send all of the guest's last picture, without loss."""
+        if self._streams is None:
+            return
+        self._streams.stop()
+        self.capture.finish()
+        if self._surface != self.capture.box:
+            self._replace_surface()
+        while self._send_piece(lossless=True):
+            pass
+        for box in self.backlog.lossy.take_all():
+            self._send_picture(box, lossless=True)
+
+    def state(self) -> bytes:
+        shown = [PRIMARY] if self._surface.width else []
+        cache_id, cache_size = self._cache
+        values = (
+            BLOB_VERSION,
+            self.flow.sent_serial + 1,
+            self.viewer.low_bandwidth,
+            cache_id,
+            cache_size,
+            True,
+            CacheSerials(0, 0, 0, 0),
+            self.dictionary_id,
+            self._window_pixels,
+            MAX_ENCODERS,
+            self.dictionary.next_id if self.dictionary is not None else 0,
+        )
+        if applies(self.options.jpeg, self.viewer.low_bandwidth):
+            lossless = [LossySurface(surface, 0, 0, 0, 0) for surface in shown]
+            return LossyDisplayMigrateData(*values, LossySurfaces(lossless)).pack()
+        return DisplayMigrateData(*values, SurfaceIds(shown)).pack()
+
     def closed(self) -> None:
         for handle in (self._expecting_init, self._turn, self._refinement):
             if handle is not None:
                 handle.cancel()
         if self._streams is not None:
             self._streams.close()
+        if self._follows:
             self.capture.detach(self)
 
     @property
@@ -121,7 +210,7 @@ class DisplayChannel(ServerChannel):
 
     def wake(self) -> None:
         """Send something soon, if the viewer can take it."""
-        if self._turn is None and self.flow.room:
+        if self._initialized and self._turn is None and self.flow.room:
             self._turn = asyncio.get_running_loop().call_soon(self._take_turn)
 
     def _no_init(self) -> None:
@@ -132,11 +221,25 @@ class DisplayChannel(ServerChannel):
         if self._initialized:
             raise ProtocolError(f"{self.name}: a second INIT")
         self._initialized = True
-        self._expecting_init.cancel()
+        if self._expecting_init is not None:
+            self._expecting_init.cancel()
         self.dictionary_id = message.glz_dictionary_id
+        self._window_pixels = message.glz_dictionary_window_size
+        self._cache = message.pixmap_cache_id, message.pixmap_cache_size
         self.dictionary = self._shared_dictionary() or _dictionary(message.glz_dictionary_window_size)
         self.send(InvalAllPalettes())
         self.capture.attach(self)
+        self._follows = True
+        self._begin()
+
+    def _follow(self) -> None:
+        """What the guest shows now the client has; count from here what it lacks."""
+        if not self._follows:
+            self._follows = True
+            self.capture.attach(self)
+            self.backlog.restart(())
+
+    def _begin(self) -> None:
         self._streams = ChannelStreams(self)
         self.flow.on_room = self.wake
         self.wake()
@@ -203,7 +306,7 @@ class DisplayChannel(ServerChannel):
         self._frame_was_last = self._streams is not None and self._streams.send_frame()
         return self._frame_was_last
 
-    def _send_piece(self) -> bool:
+    def _send_piece(self, *, lossless: bool = False) -> bool:
         """Send what takes some milliseconds to encode. False: the viewer lacks nothing."""
         backlog = self.backlog
         self._frame_was_last = False
@@ -216,10 +319,10 @@ class DisplayChannel(ServerChannel):
         else:
             boxes = backlog.dirty.take_cell()
         for box in boxes:
-            self._send_picture(box, lossless=False)
+            self._send_picture(box, lossless=lossless)
         if not self._marked and not self._unseen:
             self._mark()
-        if not boxes:
+        if not boxes and not lossless:
             boxes = self._refine()
         return bool(boxes)
 
@@ -280,8 +383,8 @@ class DisplayChannel(ServerChannel):
         )
 
 
-def _dictionary(window_pixels: int) -> Dictionary | None:
+def _dictionary(window_pixels: int, next_id: int = 0) -> Dictionary | None:
     """A viewer's dictionary of the size that it asks for, or smaller; none where it asks for a size that cannot be."""
     if not 0 < window_pixels <= MAX_WINDOW_PIXELS:
         return None
-    return Dictionary(min(window_pixels, MAX_DICTIONARY_PIXELS))
+    return Dictionary(min(window_pixels, MAX_DICTIONARY_PIXELS), next_id=next_id)

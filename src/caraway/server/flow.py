@@ -39,6 +39,7 @@ class Flow:
         """Bytes that wait."""
         self.window = SendWindow(ACK_WINDOW if acked else 0)
         self._queue: deque[tuple[int, bytes]] = deque()
+        self._hurries = self._sealed = False
         self._drained = asyncio.Event()
         self._drained.set()
         connection.on_writable = self.pump
@@ -49,7 +50,7 @@ class Flow:
     @property
     def room(self) -> bool:
         """Whether what is sent now leaves at once."""
-        return not self._queue and self.connection.writable and self.window.open
+        return not self._queue and not self._sealed and self._may_send
 
     def send(self, message: Message) -> None:
         """Queue a message. Raises LinkError if the client has long stopped reading."""
@@ -57,11 +58,26 @@ class Flow:
 
     def send_body(self, type: int, body: bytes) -> None:
         """Queue a message that is packed already."""
+        if self._sealed:
+            return
         self._queue.append((type, body))
         self.queued += FULL_HEADER.size + len(body)
         self._send_queued()
         if self.queued > MAX_QUEUED:
             raise LinkError(f"{self.connection.peer}: the client does not read; {self.queued} bytes wait")
+
+    def hurry(self) -> None:
+        """What waits, and what is sent from now on, leaves at once: these are the last messages of this connection."""
+        self._hurries = True
+        self._send_queued()
+
+    def seal(self) -> None:
+        """Nothing that is sent from now on leaves."""
+        self._sealed = True
+
+    def unseal(self) -> None:
+        """What is sent leaves again."""
+        self._sealed = False
 
     async def drained(self) -> None:
         """Wait until nothing is queued."""
@@ -82,8 +98,12 @@ class Flow:
         if self.room:
             self.on_room()
 
+    @property
+    def _may_send(self) -> bool:
+        return self._hurries or (self.connection.writable and self.window.open)
+
     def _send_queued(self) -> None:
-        while self._queue and self.connection.writable and self.window.open:
+        while self._queue and self._may_send:
             type, body = self._queue.popleft()
             self.queued -= FULL_HEADER.size + len(body)
             self.window.sent()

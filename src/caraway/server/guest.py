@@ -286,6 +286,9 @@ class Guest:
         self.ports_changed: Signal[[]] = Signal()
         self.running = True
         self.running_changed: Signal[[]] = Signal()
+        self.incoming = False
+        """Whether the guest is still at another host, and what is shown here means nothing yet."""
+        self.incoming_changed: Signal[[]] = Signal()
 
     def keys(self, scancodes: bytes) -> None:
         """PC/XT set 1 scancodes of keys that go down or up: whole ones, several if they must not be parted."""
@@ -311,6 +314,12 @@ class Guest:
         if running != self.running:
             self.running = running
             self.running_changed()
+
+    def set_incoming(self, incoming: bool) -> None:
+        """False: the guest's memory and devices are here, to be called before it runs."""
+        if incoming != self.incoming:
+            self.incoming = incoming
+            self.incoming_changed()
 
     def set_leds(self, leds: KeyboardModifiers) -> None:
         """The lamps of the keyboard have changed."""

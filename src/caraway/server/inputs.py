@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING
 
 from caraway.errors import LinkError
@@ -10,6 +11,8 @@ from caraway.server.channel import ServerChannel
 from caraway.server.connection import Connection
 from caraway.wire.capabilities import Capabilities, InputsCapability
 from caraway.wire.constants import ChannelType
+from caraway.wire.framing import Frame
+from caraway.wire.messages.common import MigrateFlags, MigrateFlushMark
 from caraway.wire.messages.handlers import handles
 from caraway.wire.messages.inputs import (
     ClientKeyModifiers,
@@ -28,13 +31,18 @@ from caraway.wire.messages.inputs import (
     MouseRelease,
 )
 from caraway.wire.messages.main import MouseModes
+from caraway.wire.messages.migrate_data import BLOB_VERSION, InputsMigrateData
 
 if TYPE_CHECKING:
     from caraway.server.agent import Agent
     from caraway.server.viewer import Viewer
+    from caraway.wire.messages.migrate_data import MigrateDataBlob
 
 MOTIONS_PER_ACK = 4
 """Motions or positions for each acknowledgement: the protocol's own number."""
+
+MAX_HELD = 512
+"""Messages that wait for a guest between two hosts. A person does less in the seconds that this takes."""
 
 LOCKS_SETTLE = 2.0
 """Seconds that the guest has to show lamps as a viewer wants them, before it is told how they are."""
@@ -56,6 +64,7 @@ class InputsChannel(ServerChannel):
     channel_type = ChannelType.INPUTS
     capabilities = Capabilities([InputsCapability.KEY_SCANCODE])
     max_size = 2048
+    migrate_flags = MigrateFlags.NEED_FLUSH | MigrateFlags.NEED_DATA_TRANSFER
 
     def __init__(self, viewer: Viewer, id: int, connection: Connection) -> None:
         super().__init__(viewer, id, connection)
@@ -65,14 +74,48 @@ class InputsChannel(ServerChannel):
         """Of the pointer, as the agent was told: display, x, y."""
         self._motions = 0
         self._settling: asyncio.TimerHandle | None = None
+        self._held: deque[Frame] = deque()
+        """What the guest is to be told once it runs."""
 
     def start(self) -> None:
         self.send(Init(self.guest.leds))
+        self._follow()
+
+    def restore(self, state: MigrateDataBlob | None) -> None:
+        assert isinstance(state, InputsMigrateData)
+        self.send(KeyModifiers(self.guest.leds))
+        for _ in range(state.motion_count // MOTIONS_PER_ACK):
+            self.send(MouseMotionAck())
+        self._motions = state.motion_count % MOTIONS_PER_ACK
+        self._follow()
+
+    def state(self) -> bytes:
+        return InputsMigrateData(BLOB_VERSION, self._motions % MOTIONS_PER_ACK).pack()
+
+    def _follow(self) -> None:
         self.listen(self.guest.leds_changed, self._leds_changed)
+        self.listen(self.guest.running_changed, self._running_changed)
+
+    async def _take(self, frame: Frame) -> None:
+        waits = self._held or self.viewer.server.guest_is_away
+        if not waits or frame.type in self.before_begin or frame.type == MigrateFlushMark.id:
+            await super()._take(frame)
+        elif len(self._held) < MAX_HELD:
+            self._held.append(Frame(frame.type, bytes(frame.body)))
+
+    def _running_changed(self) -> None:
+        if self.guest.running and self._held:
+            self.spawn(self._deliver())
+
+    async def _deliver(self) -> None:
+        while self._held:
+            await super()._take(self._held.popleft())
 
     def closed(self) -> None:
         if self._settling is not None:
             self._settling.cancel()
+        if self.departed:
+            return
         for key in reversed(self._held_keys):
             self.guest.keys(_release(key))
         for button in MouseButton:

@@ -13,7 +13,7 @@ from caraway.server.connection import Connection
 from caraway.wire.capabilities import Capabilities, MainCapability
 from caraway.wire.constants import ChannelType
 from caraway.wire.framing import Frame
-from caraway.wire.messages.common import Notify, Ping, Pong, Severity, Visibility
+from caraway.wire.messages.common import MigrateFlags, Notify, Ping, Pong, Severity, Visibility
 from caraway.wire.messages.handlers import handles
 from caraway.wire.messages.main import (
     AgentStart,
@@ -22,17 +22,25 @@ from caraway.wire.messages.main import (
     ClientAgentData,
     ClientAgentToken,
     ClientInfo,
+    ClientMigrateEnd,
     Init,
+    MigrateConnected,
+    MigrateConnectedSeamless,
+    MigrateConnectError,
+    MigrateDstDoSeamless,
     MouseMode,
     MouseModeRequest,
     MouseModes,
+    MultiMediaTime,
     Name,
     QualityIndicator,
     Uuid,
 )
+from caraway.wire.messages.migrate_data import MainMigrateData
 
 if TYPE_CHECKING:
     from caraway.server.viewer import Viewer
+    from caraway.wire.messages.migrate_data import MigrateDataBlob
 
 RAM_HINT = 16 << 20
 """Bytes that clients size their GLZ window by: 3 Mi pixels, of which the server keeps a copy for each viewer."""
@@ -49,8 +57,17 @@ class MainChannel(ServerChannel):
     """What a viewer's session is about: everything but pixels, keys and sound."""
 
     channel_type = ChannelType.MAIN
-    capabilities = Capabilities([MainCapability.NAME_AND_UUID, MainCapability.AGENT_CONNECTED_TOKENS])
+    capabilities = Capabilities(
+        [
+            MainCapability.SEMI_SEAMLESS_MIGRATE,
+            MainCapability.NAME_AND_UUID,
+            MainCapability.AGENT_CONNECTED_TOKENS,
+            MainCapability.SEAMLESS_MIGRATE,
+        ]
+    )
     max_size = 26624
+    migrate_flags = MigrateFlags.NEED_FLUSH | MigrateFlags.NEED_DATA_TRANSFER
+    before_begin = ServerChannel.before_begin | {MigrateDstDoSeamless.id, ClientMigrateEnd.id}
 
     def __init__(self, viewer: Viewer, id: int, connection: Connection) -> None:
         super().__init__(viewer, id, connection)
@@ -67,6 +84,9 @@ class MainChannel(ServerChannel):
 
     def start(self) -> None:
         viewer, guest = self.viewer, self.guest
+        arrives = viewer.arrival is not None
+        if arrives:
+            self._prefer_absolute()
         self.send(
             Init(
                 viewer.id,
@@ -79,11 +99,41 @@ class MainChannel(ServerChannel):
                 RAM_HINT,
             )
         )
-        if MainCapability.NAME_AND_UUID in self.connection.client_capabilities:
+        if not arrives and MainCapability.NAME_AND_UUID in self.connection.client_capabilities:
             if guest.name:
                 self.send(Name(guest.name))
             if guest.uuid is not None:
                 self.send(Uuid(guest.uuid.bytes))
+        self._join()
+        if not arrives:
+            departures = viewer.server.departures
+            departures.came(viewer)
+            if not (self.connection.local or departures.moved):
+                self._net_test()
+
+    def restore(self, state: MigrateDataBlob | None) -> None:
+        assert isinstance(state, MainMigrateData)
+        viewer = self.viewer
+        self._join()
+        self._agent.take_over(state)
+        self._prefer_absolute()
+        self.send(MouseMode(self._supported_modes(), viewer.mouse_mode))
+        self.send(MultiMediaTime((viewer.media_time() - viewer.latency) & 0xFFFFFFFF))
+
+    def prepare(self) -> None:
+        self._agent.pump()
+
+    def state(self) -> bytes:
+        return self._agent.hand_over().pack()
+
+    def _prefer_absolute(self) -> None:
+        """A viewer that comes from another host keeps sending positions, if the guest takes them."""
+        if MouseModes.CLIENT in self._supported_modes():
+            self._set_mode(MouseModes.CLIENT)
+
+    def _join(self) -> None:
+        """Take part in what viewers have of the guest."""
+        viewer, guest = self.viewer, self.guest
         viewer.server.agent.join(self._agent)
         self.flow.on_room = self._agent.pump
         self.spawn(self._agent.watch())
@@ -92,7 +142,6 @@ class MainChannel(ServerChannel):
         self.listen(guest.ports_changed, self._ports_changed)
         self._listed = set(self._entries())
         if not self.connection.local:
-            self._net_test()
             self.spawn(self._watch())
 
     def closed(self) -> None:
@@ -182,6 +231,14 @@ class MainChannel(ServerChannel):
             self._round_trip = elapsed
         elif message.ping_id == 3:
             self.viewer.measured(self._round_trip, NET_TEST_SIZE * 8 / max(elapsed - self._round_trip, 1e-6))
+
+    @handles(MigrateConnected, MigrateConnectedSeamless, MigrateConnectError)
+    def _target_linked(self, message: MigrateConnected | MigrateConnectedSeamless | MigrateConnectError) -> None:
+        self.viewer.server.departures.replied(self.viewer, message)
+
+    @handles(MigrateDstDoSeamless, ClientMigrateEnd)
+    def _arrive(self, message: MigrateDstDoSeamless | ClientMigrateEnd) -> None:
+        self.viewer.arrive(self, message)
 
     @handles(ClientInfo, QualityIndicator)
     def _obsolete(self, message: ClientInfo | QualityIndicator) -> None:

@@ -77,6 +77,11 @@ class PlaybackChannel(ServerChannel):
         self.listen(sound.data, self._data)
         self.listen(sound.volume_changed, self._volume_changed)
 
+    def prepare(self) -> None:
+        """Sound begins anew at the target."""
+        if self.sound.playing:
+            self.send(Stop())
+
     def want_latency(self, milliseconds: int) -> None:
         """Ask the client to play no sooner than so, that sound and video match."""
         if PlaybackCapability.LATENCY in self.connection.client_capabilities:

@@ -14,7 +14,9 @@ from caraway.wire.capabilities import Capabilities, SpicevmcCapability
 from caraway.wire.constants import ChannelType
 from caraway.wire.fields import Buffer
 from caraway.wire.messages.base import Message
+from caraway.wire.messages.common import MigrateFlags
 from caraway.wire.messages.handlers import handles
+from caraway.wire.messages.migrate_data import BLOB_VERSION, NO_TOKENS, CharDevice, SpicevmcMigrateData
 from caraway.wire.messages.spicevmc import (
     ClientPortEvent,
     CompressedData,
@@ -28,6 +30,7 @@ from caraway.wire.messages.spicevmc import (
 if TYPE_CHECKING:
     from caraway.server.guest import Guest, Port
     from caraway.server.viewer import Viewer
+    from caraway.wire.messages.migrate_data import MigrateDataBlob
 
 MAX_DATA = 64 << 10
 """Bytes of the stream that one message to a client carries."""
@@ -52,6 +55,7 @@ class SpicevmcChannel(ServerChannel):
     max_size = MAX_UNCOMPRESSED
     interactive = True
     exclusive = True
+    migrate_flags = MigrateFlags.NEED_FLUSH | MigrateFlags.NEED_DATA_TRANSFER
 
     @classmethod
     def ids(cls, guest: Guest) -> Sequence[int]:
@@ -70,6 +74,8 @@ class SpicevmcChannel(ServerChannel):
         self._waiting: deque[memoryview] = deque()
         self._waiting_bytes = 0
         self._resumed = asyncio.Event()
+        self._undelivered = bytearray()
+        """Of the viewer, for the guest at the target of a migration."""
 
     def start(self) -> None:
         port = self.port
@@ -78,6 +84,21 @@ class SpicevmcChannel(ServerChannel):
         self.listen(port.resumed, self._resumed.set)
         self.listen(self.guest.ports_changed, self._ports_changed)
         self._connect(True)
+
+    def restore(self, state: MigrateDataBlob | None) -> None:
+        assert isinstance(state, SpicevmcMigrateData)
+        self.start()
+        if state.device.write_data:
+            self.port.received(bytes(state.device.write_data))
+
+    def prepare(self) -> None:
+        self._resumed.set()
+        self._pump()
+
+    def state(self) -> bytes:
+        written = bytes(self._undelivered)
+        device = CharDevice(BLOB_VERSION, True, NO_TOKENS, NO_TOKENS, 0, written)
+        return SpicevmcMigrateData(BLOB_VERSION, device).pack()
 
     def closed(self) -> None:
         if self.port.flooded:
@@ -124,10 +145,13 @@ class SpicevmcChannel(ServerChannel):
 
     async def _deliver(self, data: bytes) -> None:
         """Give bytes to the guest, once it takes them."""
-        while self.port.paused:
+        while self.port.paused and not self.departed:
             self._resumed.clear()
             await self._resumed.wait()
-        self.port.received(data)
+        if self.departed:
+            self._undelivered += data
+        else:
+            self.port.received(data)
 
     @handles(Data)
     async def _client_data(self, message: Data) -> None:

@@ -59,6 +59,11 @@ class RecordChannel(ServerChannel):
         self.listen(sound.stopped, self._stopped)
         self.listen(sound.volume_changed, self._volume_changed)
 
+    def prepare(self) -> None:
+        """Sound begins anew at the target."""
+        if self.sound.recording:
+            self.send(Stop())
+
     def _started(self) -> None:
         self._marked = False
         self.send(Start(self.sound.channels, AudioFormat.S16, self.sound.frequency))

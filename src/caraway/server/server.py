@@ -13,13 +13,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from caraway.errors import EndpointError, LinkError
+from caraway.migration.destination import Destination
+from caraway.migration.target import ARRIVAL_DEADLINE
 from caraway.server.access import Access, Throttle
 from caraway.server.admission import Admission
 from caraway.server.agent import Agent
+from caraway.server.arrival import Arrival
 from caraway.server.capture import Capture
 from caraway.server.channel import ServerChannel
 from caraway.server.channels import CHANNELS
 from caraway.server.connection import CLOSE_DEADLINE, Connection
+from caraway.server.departures import Announcement, Departures
 from caraway.server.display_options import DisplayOptions
 from caraway.server.guest import Display, Guest
 from caraway.server.listener import Listener
@@ -34,6 +38,9 @@ if TYPE_CHECKING:
     from caraway.wire.sasl import ScramCredential
 
 log = logging.getLogger(__name__)
+
+MAX_ARRIVALS = 512
+"""Viewers that may be on their way from another host."""
 
 MAX_CONNECTIONS = 4096
 """Of all viewers together; each viewer has four to ten."""
@@ -61,6 +68,7 @@ class Server:
     view_only: nobody may do more than look.
     display: compression, loss and video.
     copy_paste, file_transfer: whether viewers may use them with the guest's agent.
+    seamless_migration: whether viewers that move with their guest keep the state of their channels.
     """
 
     def __init__(
@@ -83,6 +91,7 @@ class Server:
         copy_paste: bool = True,
         file_transfer: bool = True,
         max_connections: int = MAX_CONNECTIONS,
+        seamless_migration: bool = True,
     ) -> None:
         if port is None and tls_port is None and unix_path is None:
             raise EndpointError("a server needs a port, a tls_port or a unix_path")
@@ -101,6 +110,8 @@ class Server:
         """What viewers of a display share."""
         self.agent = Agent(guest, copy_paste=copy_paste, file_transfer=file_transfer)
         self.ticket_keys = TicketKeys()
+        self.seamless_migration = seamless_migration
+        self.departures = Departures(self, seamless=seamless_migration)
         self.viewers: dict[int, Viewer] = {}
         """By session id."""
         self.connected: Signal[[Connection]] = Signal()
@@ -111,6 +122,9 @@ class Server:
         """A connection is over; with its channel, if it was linked."""
         self._context = tls if tls is None or isinstance(tls, ssl.SSLContext) else _context(*tls)
         self._listener = Listener(self._attend, context=self._context, max_connections=max_connections)
+        self._arrivals_until = 0.0
+        self._guest_awaited = guest.incoming
+        self._disconnects: list[Callable[[], None]] = []
         self._no_viewers = asyncio.Event()
         self._no_viewers.set()
 
@@ -126,6 +140,11 @@ class Server:
     async def start(self) -> None:
         """Listen. Raises LinkError if a port or path cannot be had."""
         self.agent.attach()
+        self.departures.attach()
+        self._disconnects = [
+            self.guest.incoming_changed.connect(self._incoming_changed),
+            self.guest.running_changed.connect(self._running_changed),
+        ]
         try:
             if self.port is not None:
                 self.port = await self._listener.listen(
@@ -150,7 +169,48 @@ class Server:
                 await self._no_viewers.wait()
         await self._listener.aclose()
         await self.ticket_keys.aclose()
+        self.departures.close()
+        for disconnect in self._disconnects:
+            disconnect()
+        self._disconnects.clear()
         self.agent.close()
+
+    # migration
+
+    async def announce_migration(self, destination: Destination) -> Announcement:
+        """The guest is about to move: viewers that can link the target now, and go there when the guest has gone.
+
+        Raises MigrationError if it has gone already.
+        """
+        return self.departures.announce(destination)
+
+    def migrate_start(self) -> None:
+        """The guest's migration has begun."""
+        self.departures.start()
+
+    def migrate_end(self, completed: bool) -> None:
+        """The guest's migration is over: it is at the target, or has stayed. To be called once it does not run here."""
+        self.departures.end(completed)
+
+    def expects_arrivals(self) -> bool:
+        """Whether another viewer may come that says it is on its way from another host."""
+        expected = self.guest.incoming or self._arrivals_until > asyncio.get_running_loop().time()
+        return expected and sum(viewer.arrival is not None for viewer in self.viewers.values()) < MAX_ARRIVALS
+
+    @property
+    def guest_is_away(self) -> bool:
+        """Whether the guest does not run because it is between two hosts: what it is told must wait for it."""
+        return not self.guest.running and (self._guest_awaited or self.departures.under_way)
+
+    def _running_changed(self) -> None:
+        if self.guest.running:
+            self._guest_awaited = False
+
+    def _incoming_changed(self) -> None:
+        if self.guest.incoming:
+            self._guest_awaited = True
+        else:
+            self._arrivals_until = asyncio.get_running_loop().time() + ARRIVAL_DEADLINE
 
     # what admission asks
 
@@ -180,12 +240,20 @@ class Server:
         ]
 
     def has_room(self) -> bool:
-        """Whether another viewer may come."""
+        """Whether another viewer may come. Nobody takes over from those that come with the guest, before it is here."""
+        if self.sharing is Sharing.TAKE_OVER and self.guest.incoming:
+            return not self.viewers
         return self.sharing is not Sharing.REFUSE or not self.viewers
 
-    def welcome(self, viewer: Viewer) -> None:
-        """A viewer has come."""
-        if self.sharing is Sharing.TAKE_OVER:
+    def welcome(self, viewer: Viewer, *, arrives: bool = False) -> None:
+        """A viewer has come. arrives: from another host, with or before its guest."""
+        former = self.viewers.get(viewer.id)
+        if former is not None:
+            former.end("its client begins anew")
+        if arrives:
+            viewer.arrival = Arrival(viewer, seamless=self.seamless_migration)
+            viewer.arrival.settled.connect(lambda: self.departures.came(viewer, complete=True))
+        elif self.sharing is Sharing.TAKE_OVER:
             for other in list(self.viewers.values()):
                 other.end(f"{viewer.address} takes over")
         self.viewers[viewer.id] = viewer
@@ -230,9 +298,13 @@ class Server:
         viewer = channel.viewer
         if viewer.channels.get(channel.key) is channel:
             del viewer.channels[channel.key]
+        if viewer.arrival is not None:
+            viewer.arrival.lost(channel)
         if channel.channel_type is ChannelType.MAIN:
             viewer.end("its main channel is closed")
-            self.viewers.pop(viewer.id, None)
+            if self.viewers.get(viewer.id) is viewer:
+                del self.viewers[viewer.id]
+                self.departures.gone(viewer)
             log.info("viewer %s has left", viewer.address)
             if not self.viewers:
                 self._no_viewers.set()

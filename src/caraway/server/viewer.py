@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from caraway.errors import LinkError
+from caraway.errors import CarawayError, LinkError, ProtocolError
 from caraway.server.channel import ServerChannel
 from caraway.server.signal import Signal
 from caraway.wire.constants import ChannelType
+from caraway.wire.messages.base import Message
 from caraway.wire.messages.main import MouseModes
 
 if TYPE_CHECKING:
+    from caraway.server.arrival import Arrival
     from caraway.server.guest import Guest
     from caraway.server.server import Server
 
@@ -42,6 +44,8 @@ class Viewer:
         self.latency = START_LATENCY
         """Milliseconds that its media clock is behind the server's."""
         self.link_measured: Signal[[]] = Signal()
+        self.arrival: Arrival | None = None
+        """While it comes from another host."""
 
     @property
     def guest(self) -> Guest:
@@ -53,9 +57,45 @@ class Viewer:
         """Whether its link is slow; not before it was measured."""
         return self.bit_rate is not None and self.bit_rate < LOW_BANDWIDTH
 
+    def take_for_slow(self) -> None:
+        """Its link was slow at the host that it comes from."""
+        if self.bit_rate is None:
+            self.bit_rate = LOW_BANDWIDTH - 1
+            self.link_measured()
+
     def media_time(self) -> int:
         """Milliseconds of the server's media clock, which wraps at 2^32."""
         return time.monotonic_ns() // 1_000_000 & 0xFFFFFFFF
+
+    def linked(self, channel: ServerChannel) -> None:
+        """A channel's link is made: it begins, or waits for its guest."""
+        if self.arrival is None:
+            channel.begin()
+        else:
+            self.arrival.linked(channel)
+
+    def arrive(self, channel: ServerChannel, message: Message) -> None:
+        """The client has sent what only the target of a migration takes. Raises ProtocolError if this is none."""
+        if self.arrival is None:
+            raise ProtocolError(f"{channel.name}: {message.wire_name()}, and no migration")
+        self.arrival.received(channel, message)
+
+    def tell(self, message: Message) -> None:
+        """Send on main."""
+        main = self.channels.get((ChannelType.MAIN, 0))
+        if main is not None:
+            try:
+                main.send(message)
+            except LinkError as error:
+                main.fail(error)
+
+    def depart(self) -> None:
+        """Hand every channel over to the target of a migration."""
+        for channel in list(self.channels.values()):
+            try:
+                channel.depart()
+            except CarawayError as error:
+                channel.fail(error)
 
     def end(self, reason: str) -> None:
         """Close everything of this viewer."""

@@ -1,0 +1,91 @@
+"""Two servers with embedded guests, our client between them: viewers that go after their guest."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+import caraway
+from caraway.client import Session
+from caraway.embedded import EmbeddedGuest
+from caraway.migration.destination import Destination
+from caraway.migration.reports import Mode
+from caraway.migration.source import Outcome
+from caraway.server import Server
+from support.serving import until
+
+
+@dataclass
+class Hosts:
+    """A guest at its source, and its place at the target."""
+
+    guest: EmbeddedGuest
+    source: Server
+    place: EmbeddedGuest
+    target: Server
+
+    @property
+    def destination(self) -> Destination:
+        return Destination("127.0.0.1", self.target.port)
+
+    def move(self) -> None:
+        """What a hypervisor does at the end of a migration."""
+        self.guest.pause()
+        self.place.restore(self.guest.state())
+        self.place.set_incoming(False)
+        self.place.resume()
+        self.source.migrate_end(True)
+
+
+@asynccontextmanager
+async def hosts(source: dict[str, Any] | None = None, target: dict[str, Any] | None = None) -> AsyncIterator[Hosts]:
+    guest, place = EmbeddedGuest(640, 480), EmbeddedGuest(640, 480)
+    place.pause()
+    place.set_incoming(True)
+    async with (
+        Server(guest, host="127.0.0.1", port=0, **(source or {})) as one,
+        Server(place, host="127.0.0.1", port=0, **(target or {})) as other,
+    ):
+        yield Hosts(guest, one, place, other)
+
+
+@asynccontextmanager
+async def watching(server: Server, **options: Any) -> AsyncIterator[Session]:
+    async with caraway.connect(f"spice://127.0.0.1:{server.port}", **options) as session:
+        await session.display.ready()
+        yield session
+
+
+async def shows(session: Session, guest: EmbeddedGuest) -> None:
+    """The session's picture becomes the guest's."""
+    display = guest.displays[0]
+    await until(
+        lambda: (
+            session.display.screen.surface is not None
+            and session.display.screenshot().bgrx == bytes(display.pixels[: 4 * display.width * display.height])
+        )
+    )
+
+
+@pytest.mark.parametrize("mode", [Mode.SEAMLESS, Mode.SEMI_SEAMLESS, Mode.SWITCH_HOST])
+async def test_viewer_follows(mode: Mode) -> None:
+    async with hosts() as at, watching(at.source, migration="auto" if mode is Mode.SEAMLESS else mode.value) as session:
+        at.guest.tick()
+        await shows(session, at.guest)
+        announcement = await at.source.announce_migration(at.destination)
+        at.source.migrate_start()
+        expected = {} if mode is Mode.SWITCH_HOST else {next(iter(at.source.viewers)): mode}
+        assert await announcement.linked() == expected
+        at.guest.tick()
+        at.move()
+        assert await announcement.over() is Outcome.COMPLETED
+        at.place.tick()
+        await until(lambda: any(viewer.arrival is None for viewer in at.target.viewers.values()))
+        await shows(session, at.place)
+        await session.inputs.type("x")
+        await until(lambda: "x" in at.place.typed)
+        assert not at.source.viewers
