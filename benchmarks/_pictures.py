@@ -107,6 +107,15 @@ def _write(source: np.random.RandomState, area: Array, glyphs: NDArray[np.float6
                 area[top : top + CELL_HEIGHT, left : left + CELL_WIDTH, :3] = cell.astype(np.uint8)
 
 
+def text(width: int, height: int) -> Array:
+    """A white page of lines of words."""
+    source = random(4)
+    picture = np.zeros((height, width, 4), np.uint8)
+    picture[..., :3] = WHITE
+    _write(source, picture[4:, 8:-8], _glyphs(source), WHITE)
+    return picture
+
+
 def mixed(width: int, height: int) -> Array:
     """The desktop with a photograph over its middle."""
     picture = desktop(width, height)
