@@ -341,3 +341,63 @@ async def test_clients_are_closed_in_the_end(tmp_path: Path) -> None:
     with contextlib.suppress(ConnectionResetError):
         assert await reader.read() == b""
     writer.close()
+
+
+async def test_migration_is_told(tmp_path: Path) -> None:
+    async with (
+        controlled(tmp_path) as server,
+        client(server) as monitor,
+        caraway.connect(server.uri, migration="semi-seamless", channels=["display", "inputs"]) as viewer,
+        Server(FramebufferGuest(64, 48), host="127.0.0.1", port=0) as target,
+    ):
+        await viewer.display.ready()
+        target.guest.set_running(False)
+        target.guest.set_incoming(True)
+        names = ["VIEWER_LINKED", "VIEWER_LEFT", "MIGRATION_OVER"]
+        with monitor.listener(("SPICE_MIGRATE_COMPLETED", *(f"__org.caraway_{name}" for name in names))) as events:
+            about = {"protocol": "spice", "hostname": "127.0.0.1"}
+            assert await monitor.execute("client_migrate_info", {**about, "port": target.port}) == {}
+            linked = await asyncio.wait_for(events.get(), 10)
+            [id] = server.viewers
+            id -= (id >> 31) << 32
+            assert linked["event"] == "__org.caraway_VIEWER_LINKED"
+            assert linked["data"] == {"announcement": 1, "connection-id": id, "mode": "semi-seamless"}
+            assert (await monitor.execute("query-spice"))["migrated"] is False
+            await monitor.execute("__org.caraway_migrate_start")
+            server.guest.set_running(False)
+            target.guest.set_incoming(False)
+            target.guest.set_running(True)
+            await monitor.execute("__org.caraway_migrate_end", {"completed": True})
+            told = [await asyncio.wait_for(events.get(), 10) for _ in range(3)]
+        names = ["__org.caraway_VIEWER_LEFT", "SPICE_MIGRATE_COMPLETED", "__org.caraway_MIGRATION_OVER"]
+        assert [event["event"] for event in told] == names
+        assert told[0]["data"] == {"announcement": 1, "connection-id": id}
+        assert told[2]["data"] == {"announcement": 1, "outcome": "completed"}
+        assert (await monitor.execute("query-spice"))["migrated"] is True
+        assert "has moved" in await refused(monitor, "client_migrate_info", **about, port=1)
+        server.guest.set_running(True)
+        assert (await monitor.execute("query-spice"))["migrated"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        ({"hostname": "x"}, "Parameter 'protocol' is missing"),
+        ({"protocol": "spice"}, "Parameter 'hostname' is missing"),
+        ({"protocol": "spice", "hostname": "x"}, "Parameter 'port/tls-port' is missing"),
+        ({"protocol": "vnc", "hostname": "x", "port": 1}, "Parameter 'protocol' expects 'spice'"),
+        ({"protocol": "spice", "hostname": "x", "port": "1"}, "Invalid parameter type for 'port', expected: integer"),
+    ],
+)
+async def test_wrong_target(tmp_path: Path, arguments: dict[str, Any], answer: str) -> None:
+    async with controlled(tmp_path) as server, client(server) as monitor:
+        assert await refused(monitor, "client_migrate_info", **arguments) == answer
+
+
+@pytest.mark.parametrize(
+    "place", [{"hostname": "", "port": 1}, {"hostname": "x", "port": 70000}, {"hostname": "x", "port": 0}]
+)
+async def test_target_that_cannot_be(tmp_path: Path, place: dict[str, Any]) -> None:
+    async with controlled(tmp_path) as server, client(server) as monitor:
+        answer = await refused(monitor, "client_migrate_info", protocol="spice", **place)
+        assert answer.startswith("Could not set up display for migration: ")

@@ -13,7 +13,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from caraway.errors import AuthError
+from caraway.errors import AuthError, EndpointError, MigrationError
+from caraway.migration.destination import Destination
+from caraway.migration.source import Outcome, Over, Report, ViewerFailed, ViewerLeft, ViewerLinked
 from caraway.server.qmp import Command, CommandError, Parameter
 from caraway.wire.messages.main import MouseModes
 
@@ -29,6 +31,9 @@ MAX_DIGITS = 18
 
 MAX_PASSWORD = 60
 """Bytes of a password that every client can send; a ticket carries some more."""
+
+OURS = "__org.caraway_"
+"""What commands and events begin with that QEMU does not have, as QMP demands."""
 
 _NUMBER = re.compile(r"\s*([+-]?)0*([0-9]*)", re.ASCII)
 
@@ -48,6 +53,19 @@ class SpiceCommands:
                 Command("query-spice", self.query_spice),
                 Command("set_password", self.set_password, (protocol, Parameter("password"), connected)),
                 Command("expire_password", self.expire_password, (protocol, Parameter("time"))),
+                Command(
+                    "client_migrate_info",
+                    self.client_migrate_info,
+                    (
+                        Parameter("protocol"),
+                        Parameter("hostname"),
+                        Parameter("port", "integer", optional=True),
+                        Parameter("tls-port", "integer", optional=True),
+                        Parameter("cert-subject", optional=True),
+                    ),
+                ),
+                Command(f"{OURS}migrate_start", self.migrate_start),
+                Command(f"{OURS}migrate_end", self.migrate_end, (Parameter("completed", "boolean"),)),
             )
         }
 
@@ -58,7 +76,7 @@ class SpiceCommands:
         listens = server.port is not None or server.tls_port is not None
         return {
             "enabled": True,
-            "migrated": False,
+            "migrated": server.departures.moved,
             "host": server.host or "*" if listens else str(server.unix_path),
             **{name: port for name, port in ports.items() if port is not None},
             "auth": auth(server),
@@ -95,6 +113,31 @@ class SpiceCommands:
         log.info("the password expires %s", "never" if when is None else f"at {when:.0f} s since 1970")
         return {}
 
+    async def client_migrate_info(
+        self, protocol: str, hostname: str, port: int = -1, tls_port: int = -1, cert_subject: str | None = None
+    ) -> Info:
+        """The guest is about to move: have viewers link the target. Ports of 0 or -1 are none."""
+        if protocol != "spice":
+            raise CommandError("Parameter 'protocol' expects 'spice'")
+        if port == tls_port == -1:
+            raise CommandError("Parameter 'port/tls-port' is missing")
+        try:
+            destination = Destination(hostname, _port(port), _port(tls_port), cert_subject)
+            await self._server.announce_migration(destination)
+        except (EndpointError, MigrationError) as error:
+            raise CommandError(f"Could not set up display for migration: {error}") from None
+        return {}
+
+    def migrate_start(self) -> Info:
+        """The guest's migration has begun."""
+        self._server.migrate_start()
+        return {}
+
+    def migrate_end(self, completed: bool) -> Info:
+        """The guest's migration is over."""
+        self._server.migrate_end(completed)
+        return {}
+
     def _channels(self) -> Iterator[ServerChannel]:
         for viewer in self._server.viewers.values():
             yield from (channel for channel in viewer.channels.values() if not channel.connection.over)
@@ -102,6 +145,10 @@ class SpiceCommands:
     def _mouse_mode(self) -> str:
         modes = [viewer.mouse_mode for viewer in self._server.viewers.values()]
         return "client" if MouseModes.CLIENT in modes else "server"
+
+
+def _port(number: int) -> int | None:
+    return number if number > 0 else None
 
 
 @functools.cache
@@ -142,12 +189,33 @@ def _address(name: object) -> Info:
     return {"host": name[0], "port": str(name[1]), "family": "ipv6" if ":" in name[0] else "ipv4"}
 
 
+def connection_id(id: int) -> int:
+    """A viewer's session id, signed as QEMU has it."""
+    return id - (1 << 32) if id >> 31 else id
+
+
+def migration_events(report: Report) -> Iterator[tuple[str, Info]]:
+    """Names and data of the events that tell what has become of a migration's viewers."""
+    about: dict[str, object] = {"announcement": report.announcement}
+    if isinstance(report, ViewerLinked | ViewerFailed | ViewerLeft):
+        about["connection-id"] = connection_id(report.viewer)
+    if isinstance(report, ViewerLinked):
+        yield f"{OURS}VIEWER_LINKED", {**about, "mode": str(report.mode)}
+    elif isinstance(report, ViewerFailed):
+        yield f"{OURS}VIEWER_FAILED", {**about, "reason": str(report.error)}
+    elif isinstance(report, ViewerLeft):
+        yield f"{OURS}VIEWER_LEFT", about
+    elif isinstance(report, Over):
+        if report.outcome is Outcome.COMPLETED:
+            yield "SPICE_MIGRATE_COMPLETED", {}
+        yield f"{OURS}MIGRATION_OVER", {**about, "outcome": report.outcome.value}
+
+
 def channel_info(channel: ServerChannel, client: Info) -> Info:
     """A channel that is linked. client: whose it is, as of `connection_info`."""
-    id = channel.viewer.id
     return {
         **client,
-        "connection-id": id - (1 << 32) if id >> 31 else id,
+        "connection-id": connection_id(channel.viewer.id),
         "channel-type": int(channel.channel_type),
         "channel-id": channel.id,
         "tls": channel.connection.secure,

@@ -13,12 +13,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from caraway.errors import ProtocolError
-from caraway.server.commands import SpiceCommands, auth, channel_info, connection_info, own_version
+from caraway.server.commands import (
+    SpiceCommands,
+    auth,
+    channel_info,
+    connection_info,
+    migration_events,
+    own_version,
+)
 from caraway.server.qmp import Command, CommandError, Dialogue, Request, answer, event, refusal
 from caraway.server.tasks import Tasks
 from caraway.server.unix_socket import UnixSocket
 
 if TYPE_CHECKING:
+    from caraway.migration.source import Report
     from caraway.server.channel import ServerChannel
     from caraway.server.connection import Connection
     from caraway.server.server import Server
@@ -76,6 +84,7 @@ class ControlSocket:
         self._ending.callback(server.connected.connect(self._connected))
         self._ending.callback(server.initialized.connect(self._initialized))
         self._ending.callback(server.disconnected.connect(self._disconnected))
+        self._ending.callback(server.departures.reported.connect(self._migrated))
 
     async def aclose(self) -> None:
         """Listen no more, let the last answers leave, and remove the path."""
@@ -126,6 +135,10 @@ class ControlSocket:
         server, client = self._places.get(channel.connection) or connection_info(channel.connection)
         about = {"server": {**server, "auth": auth(self._server)}, "client": channel_info(channel, client)}
         self.emit("SPICE_INITIALIZED", about)
+
+    def _migrated(self, report: Report) -> None:
+        for name, data in migration_events(report):
+            self.emit(name, data or None)
 
     def _disconnected(self, connection: Connection, channel: ServerChannel | None) -> None:
         if place := self._places.pop(connection, None):
