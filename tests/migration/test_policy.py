@@ -17,7 +17,7 @@ TARGET = SOURCE.moved_to("target", 5901)
 
 @pytest.mark.parametrize(
     ("offer", "bits"),
-    [("auto", [0, 3]), ("semi-seamless", [0]), ("switch-host", []), ("refuse", [])],
+    [("auto", [0, 3, 63]), ("semi-seamless", [0]), ("switch-host", []), ("refuse", [])],
 )
 def test_capabilities_of_an_offer(offer, bits):
     assert Offer(offer).capabilities == Capabilities(bits)

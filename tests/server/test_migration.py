@@ -16,6 +16,7 @@ from caraway.migration.destination import Destination
 from caraway.migration.reports import Mode
 from caraway.migration.source import Outcome
 from caraway.server import Server
+from caraway.wire.constants import ChannelType
 from support.serving import until
 
 
@@ -89,3 +90,65 @@ async def test_viewer_follows(mode: Mode) -> None:
         await session.inputs.type("x")
         await until(lambda: "x" in at.place.typed)
         assert not at.source.viewers
+
+
+TOKEN = bytes(range(16))
+
+
+async def test_servers_hand_over() -> None:
+    async with hosts() as at, watching(at.source) as session:
+        at.source.departures.handed_over.connect(at.target.take_over)
+        at.target.expect(TOKEN)
+        at.guest.tick()
+        await shows(session, at.guest)
+        announcement = await at.source.announce_migration(at.destination, TOKEN)
+        at.source.migrate_start()
+        await announcement.linked()
+        at.guest.tick()
+        at.guest.pause()
+        [arriving] = at.target.viewers.values()
+        at.place.restore(at.guest.state())
+        at.place.set_incoming(False)
+        at.place.resume()
+        at.place.tick()
+        # Nothing was said by the client, or to it by the source, and the first picture is written.
+        display = arriving.channels[ChannelType.DISPLAY, 0]
+        await until(lambda: display.flow.sent_serial > 3 and display.flow.room)
+        await session.inputs.type("before")
+        at.source.migrate_end(True)
+        await session.inputs.type(" after")
+        assert await announcement.over() is Outcome.COMPLETED
+        await until(lambda: at.place.typed.endswith("before after"))
+        await shows(session, at.place)
+        assert arriving.arrival is None
+        assert session.main.session_id == arriving.id
+
+
+async def test_handed_over_and_taken_back() -> None:
+    async with hosts() as at, watching(at.source) as session:
+        at.source.departures.handed_over.connect(at.target.take_over)
+        at.target.expect(TOKEN)
+        announcement = await at.source.announce_migration(at.destination, TOKEN)
+        at.source.migrate_start()
+        await announcement.linked()
+        at.guest.pause()
+        await session.inputs.type("kept")
+        at.guest.resume()
+        at.source.migrate_end(False)
+        assert await announcement.over() is Outcome.CANCELLED
+        await until(lambda: at.guest.typed.endswith("kept"))
+        at.guest.tick()
+        await shows(session, at.guest)
+        await until(lambda: not at.target.viewers)
+
+
+async def test_token_that_nobody_expects() -> None:
+    async with hosts() as at, watching(at.source) as session:
+        announcement = await at.source.announce_migration(at.destination, TOKEN)
+        at.source.migrate_start()
+        assert [*(await announcement.linked()).values()] == [Mode.SEAMLESS]
+        at.move()
+        at.place.tick()
+        await shows(session, at.place)
+        await session.inputs.type("x")
+        await until(lambda: at.place.typed.endswith("x"))

@@ -11,7 +11,7 @@ def test_real_words_of_the_deployed_peers():
     assert Capabilities.from_words([0xB]) == Capabilities(
         [CommonCapability.AUTH_SELECTION, CommonCapability.AUTH_SPICE, CommonCapability.MINI_HEADER]
     )
-    assert Capabilities(MainCapability).words == [0xF]
+    assert Capabilities(MainCapability).words == [0xF, 1 << 31]
     assert list(Capabilities.from_words([0x1052])) == [
         DisplayCapability.MONITORS_CONFIG,
         DisplayCapability.STREAM_REPORT,

@@ -118,8 +118,8 @@ def test_tables_hold_the_protocols_numbers() -> None:
         return sorted(number for number in base.messages(channel, sender) if number > 100)
 
     client, server = Sender.CLIENT, Sender.SERVER
-    assert numbers(ChannelType.MAIN, server) == [*range(101, 119)]
-    assert numbers(ChannelType.MAIN, client) == [*range(101, 113)]
+    assert numbers(ChannelType.MAIN, server) == [*range(101, 119), 60001, 60002]
+    assert numbers(ChannelType.MAIN, client) == [*range(101, 113), 60001, 60002]
     assert numbers(ChannelType.DISPLAY, server) == [*range(101, 109), *range(122, 127), *range(302, 323)]
     assert numbers(ChannelType.DISPLAY, client) == [*range(101, 106)]
     assert numbers(ChannelType.CURSOR, server) == [*range(101, 109)]

@@ -28,6 +28,7 @@ from caraway.migration.reports import Report
 from caraway.wire.framing import Frame
 from caraway.wire.messages.base import Message, unpack
 from caraway.wire.messages.common import MigrateFlushMark, Ping, Pong
+from caraway.wire.messages.hand_over import MigrateDstHandOverAck
 from caraway.wire.messages.main import Init, MigrateDstSeamlessAck, MigrateDstSeamlessNack
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ display or cursor channel."""
 MAX_REPORTS = 256
 """Reports that wait for a slow reader of `migrations()`; then the oldest go."""
 
-_HANDSHAKE = {m.id: m for m in (MigrateDstSeamlessAck, MigrateDstSeamlessNack, Init)}
+_HANDSHAKE = {m.id: m for m in (MigrateDstSeamlessAck, MigrateDstSeamlessNack, MigrateDstHandOverAck, Init)}
 
 
 async def _close_after(connection: Connection, delay: float) -> None:

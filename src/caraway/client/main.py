@@ -12,6 +12,7 @@ from caraway.errors import ProtocolError
 from caraway.wire.capabilities import Capabilities, MainCapability
 from caraway.wire.constants import ChannelType
 from caraway.wire.messages.base import Message
+from caraway.wire.messages.hand_over import MigrateBeginHandOver
 from caraway.wire.messages.handlers import handles
 from caraway.wire.messages.main import (
     AgentConnected,
@@ -157,6 +158,13 @@ class MainChannel(Channel):
         for display in self.session.displays:
             display.clock_was_set()
 
-    @handles(MigrateBegin, MigrateBeginSeamless, MigrateCancel, MigrateEnd, MigrateSwitchHost)
+    @handles(
+        MigrateBegin,
+        MigrateBeginSeamless,
+        MigrateBeginHandOver,
+        MigrateCancel,
+        MigrateEnd,
+        MigrateSwitchHost,
+    )
     def _follow(self, message: Message) -> None:
         self.session.follower.received(self, message)

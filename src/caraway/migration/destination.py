@@ -36,6 +36,6 @@ class Destination:
         ports += [f"TLS port {self.tls_port}"] if self.tls_port else []
         return f"{self.host} {' and '.join(ports)}"
 
-    def message(self, kind: type[Told], *more: int) -> Told:
+    def message(self, kind: type[Told], *more: int | bytes) -> Told:
         """The message that tells a viewer. more: what it has beside the address."""
         return kind(self.port or 0, self.tls_port or 0, self.host, self.cert_subject, *more)

@@ -16,6 +16,7 @@ from caraway.migration.offer import Policy
 from caraway.migration.reports import ChannelGone, Report
 from caraway.migration.states import WAITS, Elapsed, State, Wait
 from caraway.wire.link import channel_name
+from caraway.wire.messages.hand_over import MigrateBeginHandOver
 
 INPUT_DEADLINE = 0.25
 """Seconds after the inputs channel has moved until input is sent, guest or no guest (spec/migration.md 15, D-05)."""
@@ -40,6 +41,8 @@ class Following(Machine[State]):
         """What DO_SEAMLESS says; None if the target is linked for semi-seamless."""
         self._agreed = False
         """The target has answered ACK."""
+        self._hand_over: MigrateBeginHandOver | None = None
+        """The announcement, if the source gives the channels' state to the target itself; None if this client does."""
         self._fallback: Fallback | None = None
         self._holds_input = False
         self._alive = False

@@ -15,6 +15,13 @@ from caraway.migration.offer import Offer
 from caraway.migration.reports import Announced, Cancelled, Failed, Linked, Mode
 from caraway.migration.states import ChannelDue, Elapsed, Happened, State, Wait
 from caraway.wire.capabilities import MainCapability
+from caraway.wire.messages.base import Message
+from caraway.wire.messages.hand_over import (
+    MigrateBeginHandOver,
+    MigrateConnectedHandOver,
+    MigrateDstDoHandOver,
+    MigrateDstHandOverAck,
+)
 from caraway.wire.messages.main import (
     DstInfo,
     MigrateBeginSeamless,
@@ -78,6 +85,7 @@ class Linking(Following):
         self._turn.link_until = self._after(LINK_PHASE)
         seamless = isinstance(message, MigrateBeginSeamless) and self._policy.offer is Offer.AUTO
         self._version = cast(MigrateBeginSeamless, message).src_mig_version if seamless else None
+        self._hand_over = message if seamless and isinstance(message, MigrateBeginHandOver) else None
         destination = self._destination = self._resolved(message)
         if isinstance(destination, CarawayError):
             self._main.error = destination
@@ -120,15 +128,25 @@ class Linking(Following):
                 self._fail_main(MigrationError(f"{self._target}: the target no longer takes over state"))
                 return
             self._version = None
+        if MainCapability.HAND_OVER not in event.capabilities:
+            self._hand_over = None
         if self._version is not None:
-            self._act(Ask(self.attempt, MigrateDstDoSeamless(self._version)))
+            self._act(Ask(self.attempt, self._question(self._version)))
             self.timers[Wait.HANDSHAKE] = min(self._after(HANDSHAKE_DEADLINE), self._turn.link_until)
         for handover in self._others():
             handover.take(Step.LINK, self._turn)
 
+    def _question(self, version: int) -> Message:
+        offer = self._hand_over
+        if offer is None:
+            return MigrateDstDoSeamless(version)
+        return MigrateDstDoHandOver(version, offer.announcement, offer.token)
+
     def _agree(self, event: TargetReceived) -> None:
         del self.timers[Wait.HANDSHAKE]
         self._agreed = True
+        if not isinstance(event.message, MigrateDstHandOverAck):
+            self._hand_over = None
 
     def _settle_for_semi(self, event: TargetReceived) -> None:
         del self.timers[Wait.HANDSHAKE]
@@ -191,7 +209,10 @@ class Linking(Following):
             if handover.pending:
                 handover.take(Step.DROP, self._turn)
             handover.relinks = 1 if seamless or handover is self._main else 0
-        self._act(Reply(self.attempt, MigrateConnectedSeamless() if seamless else MigrateConnected()))
+        reply: Message = MigrateConnectedSeamless() if seamless else MigrateConnected()
+        if seamless and self._hand_over is not None:
+            reply = MigrateConnectedHandOver(self._hand_over.announcement)
+        self._act(Reply(self.attempt, reply))
         self._tell(Linked(self._target, self._mode))
 
     def _cancel(self, event: Received) -> None:

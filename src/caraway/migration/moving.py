@@ -50,7 +50,8 @@ class Moving(Linking):
     # actions
 
     def _start(self) -> None:
-        self._hold_input()
+        if self._hand_over is None:
+            self._hold_input()
         self._tell(Switching(self._target, self._mode))
         for handover in self.channels.values():
             handover.relinks = 0

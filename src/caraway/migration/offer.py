@@ -28,7 +28,8 @@ class Offer(enum.Enum):
     def capabilities(self) -> Capabilities:
         """What a main link announces for it, beside what the client announces anyway."""
         if self is Offer.AUTO:
-            return Capabilities([MainCapability.SEMI_SEAMLESS_MIGRATE, MainCapability.SEAMLESS_MIGRATE])
+            early = MainCapability.SEMI_SEAMLESS_MIGRATE, MainCapability.SEAMLESS_MIGRATE
+            return Capabilities([*early, MainCapability.HAND_OVER])
         if self is Offer.SEMI_SEAMLESS:
             return Capabilities([MainCapability.SEMI_SEAMLESS_MIGRATE])
         return Capabilities()

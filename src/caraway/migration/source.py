@@ -18,6 +18,7 @@ from caraway.migration.reports import Mode
 from caraway.migration.table import Edge
 from caraway.wire.capabilities import Capabilities, MainCapability
 from caraway.wire.messages.base import Message
+from caraway.wire.messages.hand_over import MigrateBeginHandOver, MigrateConnectedHandOver
 from caraway.wire.messages.main import (
     MigrateBegin,
     MigrateBeginSeamless,
@@ -51,6 +52,8 @@ class Announce:
     destination: Destination
     seamless: bool = True
     """Whether channels may be handed over with their state."""
+    token: bytes | None = None
+    """What the target expects to be shown by viewers whose channels' state comes from server to server."""
 
 
 @dataclass(slots=True)
@@ -75,10 +78,20 @@ class ViewerGone:
 
 @dataclass(slots=True)
 class Replied:
-    """MIGRATE_CONNECTED, MIGRATE_CONNECTED_SEAMLESS or MIGRATE_CONNECT_ERROR came."""
+    """MIGRATE_CONNECTED, one of its kinds, or MIGRATE_CONNECT_ERROR came."""
 
     viewer: int
     message: Message
+
+
+@dataclass(slots=True)
+class Stopped:
+    """The guest does not run here any more, to go to the target. It may go on here yet, and stop again."""
+
+
+@dataclass(slots=True)
+class Resumed:
+    """It goes on here, and has not moved."""
 
 
 @dataclass(slots=True)
@@ -96,7 +109,7 @@ class Returned:
     """A guest that had left runs here again."""
 
 
-Event: TypeAlias = Announce | ViewerCame | ViewerGone | Replied | Moved | Stayed | Returned
+Event: TypeAlias = Announce | ViewerCame | ViewerGone | Replied | Stopped | Resumed | Moved | Stayed | Returned
 
 
 # what is to be told
@@ -176,6 +189,27 @@ class MoveChannels:
 
 
 @dataclass(slots=True)
+class HandOver:
+    """Give the state of a viewer's channels to the target, and let wait what its client says."""
+
+    viewer: int
+
+
+@dataclass(slots=True)
+class TakeBack:
+    """The state that was given is worth nothing: go on with a viewer's channels here."""
+
+    viewer: int
+
+
+@dataclass(slots=True)
+class LetGo:
+    """Send MIGRATE on each of a viewer's channels, and give the target what the client said and says."""
+
+    viewer: int
+
+
+@dataclass(slots=True)
 class Cut:
     """Close everything of a viewer. `ViewerGone` may follow."""
 
@@ -190,7 +224,7 @@ class Tell:
     report: Report
 
 
-Action: TypeAlias = Send | MoveChannels | Cut | Tell
+Action: TypeAlias = Send | MoveChannels | HandOver | TakeBack | LetGo | Cut | Tell
 
 
 class State(enum.Enum):
@@ -234,6 +268,10 @@ class Standing(enum.Enum):
     """It will go on at the target, its channels anew."""
     AGREED = enum.auto()
     """So, and its channels' state is handed over."""
+    EXPECTED = enum.auto()
+    """So, and the state goes from server to server."""
+    HANDED = enum.auto()
+    """It is at the target."""
     FAILED = enum.auto()
     """It has said no, or nothing in time."""
     SENT = enum.auto()
@@ -260,6 +298,7 @@ class SourceMigration(Machine[State]):
         super().__init__(State.IDLE)
         self._link_deadline, self._leave_deadline = link_deadline, leave_deadline
         self._viewers: dict[int, _Viewer] = {}
+        self._stopped = False
         self._announcement: Announce | None = None
         self._held: Announce | None = None
         self._now = 0.0
@@ -330,8 +369,11 @@ class SourceMigration(Machine[State]):
         viewer, announcement = self._viewers[id], self._current
         can = viewer.capabilities
         viewer.offered = announcement.seamless and MainCapability.SEAMLESS_MIGRATE in can
-        if viewer.offered:
-            begin: Message = announcement.destination.message(MigrateBeginSeamless, PROTOCOL_VERSION)
+        if viewer.offered and announcement.token is not None and MainCapability.HAND_OVER in can:
+            numbers = PROTOCOL_VERSION, announcement.number, announcement.token
+            begin: Message = announcement.destination.message(MigrateBeginHandOver, *numbers)
+        elif viewer.offered:
+            begin = announcement.destination.message(MigrateBeginSeamless, PROTOCOL_VERSION)
         elif MainCapability.SEMI_SEAMLESS_MIGRATE in can:
             begin = announcement.destination.message(MigrateBegin)
         else:
@@ -366,6 +408,31 @@ class SourceMigration(Machine[State]):
             self._forget(ViewerGone(event.viewer))
         else:
             self._take_link(event.viewer, Standing.AGREED, Mode.SEAMLESS)
+
+    def _expected(self, event: Replied) -> None:
+        viewer = self._viewers.get(event.viewer)
+        announcement = self._announcement
+        if viewer is None or announcement is None:
+            return
+        if cast(MigrateConnectedHandOver, event.message).announcement == announcement.number and announcement.token:
+            self._take_link(event.viewer, Standing.EXPECTED, Mode.SEAMLESS)
+            if self._stopped:
+                self._hand_over(event)
+
+    def _stop(self, event: Stopped) -> None:
+        self._stopped = True
+        self._hand_over(event)
+
+    def _hand_over(self, event: object) -> None:
+        for id in self._standing(Standing.EXPECTED):
+            self._viewers[id].standing = Standing.HANDED
+            self._act(HandOver(id))
+
+    def _resume(self, event: object) -> None:
+        self._stopped = False
+        for id in self._standing(Standing.HANDED):
+            self._viewers[id].standing = Standing.EXPECTED
+            self._act(TakeBack(id))
 
     def _take_link(self, id: int, standing: Standing, mode: Mode) -> None:
         viewer = self._viewers.get(id)
@@ -402,8 +469,11 @@ class SourceMigration(Machine[State]):
                 self._tell(Over(self._announcement.number, Outcome.REPLACED))
             self._announcement, self._held = self._held, None
         self.timers[Wait.LEAVE] = self._now + self._leave_deadline
+        self._hand_over(event)
         for id, viewer in self._viewers.items():
-            if viewer.standing is Standing.AGREED:
+            if viewer.standing is Standing.HANDED:
+                self._act(LetGo(id))
+            elif viewer.standing is Standing.AGREED:
                 self._act(MoveChannels(id))
             elif viewer.standing is Standing.LINKED:
                 self._send(id, MigrateEnd())
@@ -456,9 +526,11 @@ class SourceMigration(Machine[State]):
 
     def _call_off(self) -> None:
         """Viewers that have linked drop their links; those that have not answered yet will be told then."""
-        for id in [*self._standing(Standing.LINKED), *self._standing(Standing.AGREED)]:
-            self._send(id, MigrateCancel())
-            self._viewers[id].standing = Standing.UNTOLD
+        self._resume(None)
+        for id, viewer in self._viewers.items():
+            if viewer.standing in (Standing.LINKED, Standing.AGREED, Standing.EXPECTED):
+                self._send(id, MigrateCancel())
+                viewer.standing = Standing.UNTOLD
 
     def _return(self, event: Returned) -> None:
         self._announcement = None
@@ -490,6 +562,7 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
     (State.IDLE, ViewerGone): [Edge(_M._forget, State.IDLE)],
     (State.IDLE, MigrateConnected): [Edge(_M._call_off_late, State.IDLE)],
     (State.IDLE, MigrateConnectedSeamless): [Edge(_M._call_off_late, State.IDLE)],
+    (State.IDLE, MigrateConnectedHandOver): [Edge(_M._call_off_late, State.IDLE)],
     # viewers link the target
     (State.ASKING, Announce): [Edge(_M._hold, State.ASKING)],
     (State.ASKING, ViewerCame): [
@@ -499,6 +572,9 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
     (State.ASKING, ViewerGone): [Edge(_M._forget, State.ASKING)],
     (State.ASKING, MigrateConnected): [Edge(_M._linked, State.ASKING)],
     (State.ASKING, MigrateConnectedSeamless): [Edge(_M._agreed, State.ASKING)],
+    (State.ASKING, MigrateConnectedHandOver): [Edge(_M._expected, State.ASKING)],
+    (State.ASKING, Stopped): [Edge(_M._stop, State.ASKING)],
+    (State.ASKING, Resumed): [Edge(_M._resume, State.ASKING)],
     (State.ASKING, MigrateConnectError): [Edge(_M._refused, State.ASKING)],
     (State.ASKING, Wait.LINKS): [Edge(_M._links_due, State.ASKING)],
     (State.ASKING, Moved): [Edge(_M._send_on, State.LEAVING)],
@@ -513,6 +589,9 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
     (State.ANNOUNCED, ViewerGone): [Edge(_M._forget, State.ANNOUNCED)],
     (State.ANNOUNCED, MigrateConnected): [Edge(_M._linked, State.ANNOUNCED)],
     (State.ANNOUNCED, MigrateConnectedSeamless): [Edge(_M._agreed, State.ANNOUNCED)],
+    (State.ANNOUNCED, MigrateConnectedHandOver): [Edge(_M._expected, State.ANNOUNCED)],
+    (State.ANNOUNCED, Stopped): [Edge(_M._stop, State.ANNOUNCED)],
+    (State.ANNOUNCED, Resumed): [Edge(_M._resume, State.ANNOUNCED)],
     (State.ANNOUNCED, Moved): [Edge(_M._send_on, State.LEAVING)],
     (State.ANNOUNCED, Stayed): [Edge(_M._stay, State.IDLE)],
     (State.ANNOUNCED, Always): [Edge(_M._announce_held, State.ASKING, when=_M._holds_another)],
@@ -522,6 +601,7 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
     (State.RECALLING, ViewerGone): [Edge(_M._forget, State.RECALLING)],
     (State.RECALLING, MigrateConnected): [Edge(_M._call_off_late, State.RECALLING)],
     (State.RECALLING, MigrateConnectedSeamless): [Edge(_M._call_off_late, State.RECALLING)],
+    (State.RECALLING, MigrateConnectedHandOver): [Edge(_M._call_off_late, State.RECALLING)],
     (State.RECALLING, MigrateConnectError): [Edge(_M._note_refusal, State.RECALLING)],
     (State.RECALLING, Wait.LINKS): [Edge(_M._give_up_answers, State.RECALLING)],
     (State.RECALLING, Moved): [Edge(_M._send_on, State.LEAVING, when=_M._holds_another)],

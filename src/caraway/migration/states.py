@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 from caraway.migration.channels import Channel
 from caraway.migration.events import Event, Received, TargetReceived
+from caraway.wire.messages.hand_over import MigrateBeginHandOver, MigrateDstHandOverAck
+from caraway.wire.messages.main import MigrateBeginSeamless, MigrateDstSeamlessAck
 
 
 class State(enum.Enum):
@@ -73,8 +75,16 @@ class ChannelDue:
 Happened: TypeAlias = Event | Elapsed | ChannelDue
 
 
+_SEAMLESS: dict[type, type] = {
+    MigrateBeginHandOver: MigrateBeginSeamless,
+    MigrateDstHandOverAck: MigrateDstSeamlessAck,
+}
+"""Messages of the hand-over that lead where those of a seamless move lead."""
+
+
 def trigger(event: Happened) -> type | Wait:
     """Under what the table knows an event: a message by its class, a deadline by what it was for."""
     if isinstance(event, Received | TargetReceived):
-        return type(event.message)
+        kind = type(event.message)
+        return _SEAMLESS.get(kind, kind)
     return event.wait if isinstance(event, Elapsed) else type(event)

@@ -7,7 +7,7 @@ anew, or each goes on with the state that the source had, whichever was agreed.
 from __future__ import annotations
 
 import enum
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
@@ -17,9 +17,11 @@ from caraway.migration.machine import Always, Machine
 from caraway.migration.source import PROTOCOL_VERSION
 from caraway.migration.table import Edge
 from caraway.wire.constants import ChannelType
+from caraway.wire.fields import Buffer
 from caraway.wire.link import channel_name
 from caraway.wire.messages.base import Message
 from caraway.wire.messages.common import ClientMigrateData
+from caraway.wire.messages.hand_over import MigrateDstDoHandOver, MigrateDstHandOverAck
 from caraway.wire.messages.main import (
     ClientMigrateEnd,
     MigrateDstDoSeamless,
@@ -54,10 +56,25 @@ class Lost:
 
 @dataclass(slots=True)
 class Received:
-    """MIGRATE_DST_DO_SEAMLESS or MIGRATE_END came on main, or MIGRATE_DATA on any channel."""
+    """MIGRATE_DST_DO_SEAMLESS, its like, or MIGRATE_END came on main, or MIGRATE_DATA on any channel."""
 
     channel: Channel
     message: Message
+
+
+@dataclass(slots=True)
+class HandedOver:
+    """The source has given a channel's state: the body of a MIGRATE_DATA."""
+
+    channel: Channel
+    data: Buffer
+
+
+@dataclass(slots=True)
+class Flushed:
+    """The source has given all that the client said on a channel: what it says here comes after that."""
+
+    channel: Channel
 
 
 @dataclass(slots=True)
@@ -70,7 +87,7 @@ class Started:
     """The guest runs here."""
 
 
-Event: TypeAlias = Linked | Lost | Received | Loaded | Started
+Event: TypeAlias = Linked | Lost | Received | HandedOver | Flushed | Loaded | Started
 
 
 # what is to be done
@@ -84,8 +101,17 @@ class Answer:
 
 
 @dataclass(slots=True)
+class Expect:
+    """A channel will go on with its state."""
+
+    channel: Channel
+    reads: bool
+    """Take what comes on it: its state is the first. Otherwise let it wait until `Read`."""
+
+
+@dataclass(slots=True)
 class Read:
-    """Read from a channel, which has waited so far: its state is the first thing that comes."""
+    """Take what comes on a channel, which has waited so far."""
 
     channel: Channel
 
@@ -104,6 +130,8 @@ class Restore:
     channel: Channel
     state: MigrateDataBlob | None
     """None where the channel has none."""
+    reads: bool
+    """Take what comes on it."""
 
 
 @dataclass(slots=True)
@@ -128,7 +156,7 @@ class Drop:
     error: CarawayError
 
 
-Action: TypeAlias = Answer | Read | Start | Restore | Settle | End | Drop
+Action: TypeAlias = Answer | Expect | Read | Start | Restore | Settle | End | Drop
 
 
 class State(enum.Enum):
@@ -138,6 +166,8 @@ class State(enum.Enum):
     """The viewer links, and waits."""
     AGREED = enum.auto()
     """The channels' state is to come."""
+    EXPECTED = enum.auto()
+    """It is to come from the source itself."""
     ENDED = enum.auto()
     """The viewer has left the source, and its channels begin anew."""
     SETTLED = enum.auto()
@@ -153,6 +183,7 @@ class Wait(enum.Enum):
 WAITS: dict[enum.Enum, frozenset[enum.Enum]] = {
     State.ARRIVING: frozenset({Wait.ARRIVAL}),
     State.AGREED: frozenset({Wait.ARRIVAL}),
+    State.EXPECTED: frozenset({Wait.ARRIVAL}),
     State.ENDED: frozenset({Wait.ARRIVAL}),
 }
 
@@ -171,17 +202,25 @@ class TargetArrival(Machine[State]):
     """Lets a viewer arrive.
 
     loaded: whether the guest is here already. seamless: whether channels may go on with their state.
+    tokens: those that viewers may show whose state comes from the source itself.
     deadline_after_start: seconds.
     """
 
     waits = WAITS
 
     def __init__(
-        self, *, loaded: bool = False, seamless: bool = True, deadline_after_start: float = ARRIVAL_DEADLINE
+        self,
+        *,
+        loaded: bool = False,
+        seamless: bool = True,
+        tokens: Container[bytes] = (),
+        deadline_after_start: float = ARRIVAL_DEADLINE,
     ) -> None:
         super().__init__(State.ARRIVING)
         self._loaded, self._seamless, self._deadline_after_start = loaded, seamless, deadline_after_start
+        self._tokens = tokens
         self._asked = False
+        self._unflushed: set[Channel] = set()
         self._channels: dict[Channel, Progress] = {MAIN: Progress.WAITING}
         self._states: dict[Channel, MigrateDataBlob | None] = {}
         self._now = 0.0
@@ -220,7 +259,7 @@ class TargetArrival(Machine[State]):
         if isinstance(event.message, ClientMigrateData):
             waits = self._channels.get(event.channel) is Progress.WAITING
             return self.state is not State.AGREED or not waits or event.channel[0] in STATELESS
-        if isinstance(event.message, MigrateDstDoSeamless) and self._asked:
+        if isinstance(event.message, MigrateDstDoSeamless | MigrateDstDoHandOver) and self._asked:
             return True
         return self.state is not State.ARRIVING
 
@@ -230,13 +269,18 @@ class TargetArrival(Machine[State]):
         return event.channel == MAIN
 
     def _can_agree(self, event: Received) -> bool:
-        return self._seamless and cast(MigrateDstDoSeamless, event.message).src_version <= PROTOCOL_VERSION
+        message = cast(MigrateDstDoSeamless | MigrateDstDoHandOver, event.message)
+        return self._seamless and message.src_version <= PROTOCOL_VERSION
+
+    def _expects(self, event: Received) -> bool:
+        return self._can_agree(event) and bytes(cast(MigrateDstDoHandOver, event.message).token) in self._tokens
 
     def _is_loaded(self, event: object) -> bool:
         return self._loaded
 
     def _all_restored(self, event: object) -> bool:
-        return all(progress is Progress.RESTORED for progress in self._channels.values())
+        restored = all(progress is Progress.RESTORED for progress in self._channels.values())
+        return restored and not self._unflushed
 
     # actions
 
@@ -245,32 +289,57 @@ class TargetArrival(Machine[State]):
 
     def _add_and_read(self, event: Linked) -> None:
         self._add(event)
-        self._read(event.channel)
+        self._ready(event.channel, reads=True)
 
     def _forget(self, event: Lost) -> None:
         self._channels.pop(event.channel, None)
         self._states.pop(event.channel, None)
+        self._unflushed.discard(event.channel)
 
     def _agree(self, event: Received) -> None:
         self._asked = True
         self._act(Answer(MigrateDstSeamlessAck()))
         for channel in self._channels:
-            self._read(channel)
+            self._ready(channel, reads=True)
+
+    def _expect(self, event: Received) -> None:
+        self._asked = True
+        self._act(Answer(MigrateDstHandOverAck()))
+        for channel in self._channels:
+            self._await_state(channel)
+
+    def _add_and_expect(self, event: Linked) -> None:
+        self._add(event)
+        self._await_state(event.channel)
+
+    def _await_state(self, channel: Channel) -> None:
+        self._unflushed.add(channel)
+        self._ready(channel, reads=False)
+
+    def _take_from_source(self, event: HandedOver) -> None:
+        if self._channels.get(event.channel, Progress.RESTORED) is not Progress.RESTORED:
+            self._take(event.channel, event.data)
+
+    def _flush(self, event: Flushed) -> None:
+        if event.channel in self._unflushed:
+            self._unflushed.discard(event.channel)
+            self._act(Read(event.channel))
 
     def _decline(self, event: Received) -> None:
         self._asked = True
         self._act(Answer(MigrateDstSeamlessNack()))
 
-    def _read(self, channel: Channel) -> None:
-        if channel != MAIN:
-            self._act(Read(channel))
+    def _ready(self, channel: Channel, *, reads: bool) -> None:
+        self._act(Expect(channel, reads))
         if channel[0] in STATELESS:
             self._channels[channel] = Progress.RECEIVED
             self._states[channel] = None
             self._restore_what_can_be()
 
     def _take_state(self, event: Received) -> None:
-        channel, data = event.channel, cast(ClientMigrateData, event.message).data
+        self._take(event.channel, cast(ClientMigrateData, event.message).data)
+
+    def _take(self, channel: Channel, data: Buffer) -> None:
         try:
             self._states[channel] = unpack_migrate_data(channel[0], data)
         except ProtocolError as error:
@@ -284,11 +353,11 @@ class TargetArrival(Machine[State]):
         self._restore_what_can_be()
 
     def _restore_what_can_be(self) -> None:
-        if self._loaded and self.state is State.AGREED:
+        if self._loaded and self.state in (State.AGREED, State.EXPECTED):
             for channel, progress in self._channels.items():
                 if progress is Progress.RECEIVED:
                     self._channels[channel] = Progress.RESTORED
-                    self._act(Restore(channel, self._states.pop(channel)))
+                    self._act(Restore(channel, self._states.pop(channel), channel not in self._unflushed))
 
     def _begin_deadline(self, event: Started) -> None:
         self.timers[Wait.ARRIVAL] = self._now + self._deadline_after_start
@@ -328,6 +397,11 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
         Edge(_T._agree, State.AGREED, when=_T._can_agree),
         Edge(_T._decline, State.ARRIVING),
     ],
+    (State.ARRIVING, MigrateDstDoHandOver): [
+        Edge(_T._expect, State.EXPECTED, when=_T._expects),
+        Edge(_T._agree, State.AGREED, when=_T._can_agree),
+        Edge(_T._decline, State.ARRIVING),
+    ],
     (State.ARRIVING, ClientMigrateEnd): [Edge(None, State.ENDED)],
     (State.ARRIVING, Loaded): [Edge(_T._load, State.ARRIVING)],
     (State.ARRIVING, Started): [Edge(_T._begin_deadline, State.ARRIVING)],
@@ -343,6 +417,18 @@ TABLE: dict[tuple[State, Hashable], list[Edge[State]]] = {
     (State.AGREED, Started): [Edge(_T._begin_deadline, State.AGREED)],
     (State.AGREED, Wait.ARRIVAL): [Edge(_T._drop_late, State.DROPPED)],
     (State.AGREED, Always): [Edge(_T._settle, State.SETTLED, when=_T._all_restored)],
+    # so, the state from the source, and the client's words after those that it said there
+    (State.EXPECTED, Linked): [Edge(_T._add_and_expect, State.EXPECTED)],
+    (State.EXPECTED, Lost): [
+        Edge(_T._drop, State.DROPPED, when=_T._of_main),
+        Edge(_T._forget, State.EXPECTED),
+    ],
+    (State.EXPECTED, HandedOver): [Edge(_T._take_from_source, State.EXPECTED)],
+    (State.EXPECTED, Flushed): [Edge(_T._flush, State.EXPECTED)],
+    (State.EXPECTED, Loaded): [Edge(_T._load, State.EXPECTED)],
+    (State.EXPECTED, Started): [Edge(_T._begin_deadline, State.EXPECTED)],
+    (State.EXPECTED, Wait.ARRIVAL): [Edge(_T._drop_late, State.DROPPED)],
+    (State.EXPECTED, Always): [Edge(_T._settle, State.SETTLED, when=_T._all_restored)],
     # all channels begin once the guest is here
     (State.ENDED, Linked): [Edge(_T._add, State.ENDED)],
     (State.ENDED, Lost): [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from caraway.errors import CarawayError
@@ -14,6 +15,9 @@ from caraway.migration.target import (
     Drop,
     End,
     Event,
+    Expect,
+    Flushed,
+    HandedOver,
     Linked,
     Loaded,
     Lost,
@@ -26,7 +30,9 @@ from caraway.migration.target import (
     TargetArrival,
 )
 from caraway.server.channel import ServerChannel
+from caraway.server.given import Given, GivenKind
 from caraway.server.signal import Signal
+from caraway.wire.framing import Frame
 from caraway.wire.messages.base import Message
 
 if TYPE_CHECKING:
@@ -39,16 +45,17 @@ class Arrival:
     """Of one viewer, until it has arrived or is dropped.
 
     seamless: whether its channels may go on with the state that the source had.
+    tokens: those that viewers may show whose state comes from the source itself.
     """
 
-    def __init__(self, viewer: Viewer, *, seamless: bool) -> None:
+    def __init__(self, viewer: Viewer, *, seamless: bool, tokens: Container[bytes] = ()) -> None:
         self.viewer = viewer
         self.settled: Signal[[]] = Signal()
         """The viewer has arrived."""
         self.seamless = False
         """Whether it came with its state."""
         guest = viewer.guest
-        self._machine = TargetArrival(loaded=not guest.incoming, seamless=seamless)
+        self._machine = TargetArrival(loaded=not guest.incoming, seamless=seamless, tokens=tokens)
         self._timer: asyncio.TimerHandle | None = None
         self._disconnects = [
             guest.incoming_changed.connect(self._incoming_changed),
@@ -70,6 +77,16 @@ class Arrival:
     def received(self, channel: ServerChannel, message: Message) -> None:
         """A message about migration has come."""
         self._handle(Received(channel.key, message))
+
+    def take_over(self, given: Given) -> None:
+        """The source has given something of a channel."""
+        channel = self.viewer.channels.get(given.channel)
+        if given.kind is GivenKind.STATE:
+            self._handle(HandedOver(given.channel, given.data))
+        elif given.kind is GivenKind.END:
+            self._handle(Flushed(given.channel))
+        elif channel is not None:
+            channel.give(Frame(given.type, given.data))
 
     def close(self) -> None:
         """The viewer is gone, or has arrived."""
@@ -120,17 +137,19 @@ class Arrival:
             if channel is not None:
                 self._change(channel, action)
 
-    def _change(self, channel: ServerChannel, action: Read | Start | Restore | End) -> None:
+    def _change(self, channel: ServerChannel, action: Expect | Read | Start | Restore | End) -> None:
         if isinstance(action, End):
             channel.fail(action.error)
             return
         try:
-            if isinstance(action, Read):
+            if isinstance(action, Expect):
+                channel.expect(reads=action.reads)
+            elif isinstance(action, Read):
                 channel.read()
             elif isinstance(action, Start):
                 channel.begin()
             else:
-                channel.go_on(action.state)
+                channel.go_on(action.state, reads=action.reads)
         except CarawayError as error:
             channel.fail(error)
 

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec
 
 from caraway.errors import CarawayError, LinkError, ProtocolError
 from caraway.server.connection import CLOSE_DEADLINE, READ_SIZE, Connection
 from caraway.server.flow import Flow
+from caraway.server.given import Given, GivenKind
 from caraway.server.signal import Signal
 from caraway.server.tasks import Tasks
 from caraway.wire.capabilities import Capabilities
@@ -39,6 +41,12 @@ if TYPE_CHECKING:
     from caraway.wire.messages.migrate_data import MigrateDataBlob
 
 log = logging.getLogger(__name__)
+
+MAX_KEPT = 4096
+"""Messages of a client that wait until it is known at which host the guest goes on."""
+
+OF_CONNECTION = frozenset(message.id for message in (AckSync, Ack, Pong, Disconnecting))
+"""Messages that are about a connection, and for nobody at another host."""
 
 TURN = 0.01
 """Seconds of messages that a channel takes before others get their turn."""
@@ -96,6 +104,11 @@ class ServerChannel:
         self._begun = False
         self._reads = False
         self._flush_due = False
+        self._given: deque[Frame] = deque()
+        """What the client had said at the source."""
+        self._kept: deque[Frame] | None = None
+        """What it says while it is not known where the guest goes on."""
+        self._passes_on = False
         self.departed = False
         """Whether it goes on at another host."""
 
@@ -131,22 +144,72 @@ class ServerChannel:
 
     def begin(self) -> None:
         """Read what the client says, and `start`."""
-        self._live()
+        self._begun = True
+        self.read()
         self.start()
 
+    def expect(self, *, reads: bool) -> None:
+        """The channel will go on with its state. reads: whether that comes from the client."""
+        self._reads = reads
+        self.connection.wake()
+
     def read(self) -> None:
-        """Read what an arriving client says: its state comes first."""
+        """Read what the client says."""
         self._reads = True
         self.connection.wake()
 
-    def go_on(self, state: MigrateDataBlob | None) -> None:
-        """Read what the client says, and `restore`."""
-        self._live()
-        self.restore(state)
-
-    def _live(self) -> None:
+    def go_on(self, state: MigrateDataBlob | None, *, reads: bool) -> None:
+        """Go on where the channel was at the source. reads: whether what the client says here comes next."""
         self._begun = True
-        self.read()
+        self.restore(state)
+        self.expect(reads=reads)
+
+    def give(self, frame: Frame) -> None:
+        """Take what the client had said at the source."""
+        self._given.append(frame)
+        if len(self._given) > MAX_KEPT:
+            self.fail(LinkError(f"{self.name}: more than {MAX_KEPT} messages of the source"))
+        self.connection.wake()
+
+    def hand_over(self) -> bytes | None:
+        """The guest has stopped: bring the client up to date, and give the state. What the client says now waits."""
+        self._kept = deque()
+        if MigrateFlags.NEED_DATA_TRANSFER not in self.migrate_flags:
+            return None
+        self.flow.hurry()
+        self.prepare()
+        return self.state()
+
+    def take_back(self) -> None:
+        """The guest goes on here after all."""
+        self.flow.relax()
+        if self._kept is not None:
+            self._given.extendleft(reversed(self._kept))
+            self._kept = None
+        self.recover()
+        self.connection.wake()
+
+    def recover(self) -> None:
+        """Undo what `prepare` has done."""
+
+    def let_go(self) -> None:
+        """The guest is at the target, and the state too. Tell the client; what it said and says is for the target."""
+        self.departed = True
+        self.flow.hurry()
+        if MigrateFlags.NEED_DATA_TRANSFER not in self.migrate_flags:
+            self.prepare()
+        self.send(Migrate(MigrateFlags.NEED_FLUSH))
+        self.flow.seal()
+        kept, self._kept = self._kept or (), None
+        for frame in kept:
+            self._pass_on(frame)
+        self._passes_on = True
+
+    def _pass_on(self, frame: Frame) -> None:
+        end = frame.type == MigrateFlushMark.id
+        kind = GivenKind.END if end else GivenKind.MESSAGE
+        given = Given(self.viewer.id, self.key, kind, bytes(frame.body), 0 if end else frame.type)
+        self.viewer.server.departures.handed_over(given)
 
     def depart(self) -> None:
         """Hand the channel over to the target: nothing but its state is sent from here on."""
@@ -232,12 +295,18 @@ class ServerChannel:
         connection = self.connection
         while True:
             turn_ends = time.monotonic() + TURN
-            while self._reads and (frame := self._next_frame()) is not None:
+            while (frame := self._next()) is not None:
                 if time.monotonic() > turn_ends:
                     await asyncio.sleep(0)
                     turn_ends = time.monotonic() + TURN
                 await self._take(frame)
             await connection.readable()
+
+    def _next(self) -> Frame | None:
+        """What is to be taken next: what the source of a migration gave comes first."""
+        if self._given and self._begun:
+            return self._given.popleft()
+        return self._next_frame() if self._reads else None
 
     def _next_frame(self) -> Frame | None:
         try:
@@ -246,6 +315,20 @@ class ServerChannel:
             raise ProtocolError(f"{self.name}: {error}") from None
 
     async def _take(self, frame: Frame) -> None:
+        if (self._passes_on or self._kept is not None) and frame.type not in OF_CONNECTION:
+            self._keep(frame)
+        else:
+            await self._handle(frame)
+
+    def _keep(self, frame: Frame) -> None:
+        if self._passes_on:
+            self._pass_on(frame)
+        elif self._kept is not None:
+            self._kept.append(Frame(frame.type, bytes(frame.body)))
+            if len(self._kept) > MAX_KEPT:
+                raise LinkError(f"{self.name}: more than {MAX_KEPT} messages wait for the guest")
+
+    async def _handle(self, frame: Frame) -> None:
         entry = self.handlers.get(frame.type)
         if entry is None or not (self._begun or frame.type in self.before_begin):
             known = base.messages(self.channel_type, Sender.CLIENT).get(frame.type)

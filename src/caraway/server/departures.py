@@ -18,6 +18,8 @@ from caraway.migration.source import (
     Announce,
     Cut,
     Event,
+    HandOver,
+    LetGo,
     LinksDone,
     MoveChannels,
     Moved,
@@ -25,16 +27,21 @@ from caraway.migration.source import (
     Over,
     Replied,
     Report,
+    Resumed,
     Returned,
     Send,
     SourceMigration,
     State,
     Stayed,
+    Stopped,
+    TakeBack,
+    Tell,
     ViewerCame,
     ViewerFailed,
     ViewerGone,
     ViewerLinked,
 )
+from caraway.server.given import Given
 from caraway.server.signal import Signal
 from caraway.wire.messages.base import Message
 
@@ -104,6 +111,8 @@ class Departures:
     ) -> None:
         self.reported: Signal[[Report]] = Signal()
         """Something has happened that an orchestrator wants to know."""
+        self.handed_over: Signal[[Given]] = Signal()
+        """Something that is for the target (`Server.take_over`)."""
         self.under_way = False
         """Whether the guest moves, or has moved: what it is told meanwhile is for it at the other host."""
         self._server, self._seamless = server, seamless
@@ -122,14 +131,17 @@ class Departures:
         """Whether the guest is elsewhere."""
         return self._machine.state in (State.LEAVING, State.MOVED)
 
-    def announce(self, destination: Destination) -> Announcement:
-        """The guest is about to go there: viewers link the target. Raises MigrationError if it has gone already."""
+    def announce(self, destination: Destination, token: bytes | None = None) -> Announcement:
+        """The guest is about to go there: viewers link the target. Raises MigrationError if it has gone already.
+
+        token: 16 bytes that the target expects, if `handed_over` is brought to it.
+        """
         if self.moved:
             raise MigrationError(f"the guest has moved to {self._machine.destination}")
         self._last_number += 1
         announcement = Announcement(self._last_number, destination)
         self._announcements[announcement.number] = announcement
-        self._handle(Announce(announcement.number, destination, self._seamless))
+        self._handle(Announce(announcement.number, destination, self._seamless, token))
         return announcement
 
     def start(self) -> None:
@@ -166,9 +178,14 @@ class Departures:
         self._announcements.clear()
 
     def _running_changed(self) -> None:
-        if self._server.guest.running and self.moved:
+        running = self._server.guest.running
+        if running and self.moved:
             self.under_way = False
             self._handle(Returned())
+        elif running:
+            self._handle(Resumed())
+        elif self.under_way:
+            self._handle(Stopped())
 
     def _handle(self, event: Event) -> None:
         self._execute(self._machine.handle(event, asyncio.get_running_loop().time()))
@@ -186,18 +203,27 @@ class Departures:
             self._timer = asyncio.get_running_loop().call_at(self._machine.deadline, self._due)
 
     def _do(self, action: Action) -> None:
-        if isinstance(action, Send | MoveChannels | Cut):
+        if isinstance(action, Tell):
+            self._report(action.report)
+        else:
             viewer = self._server.viewers.get(action.viewer)
             if viewer is None:
                 return
-            if isinstance(action, Send):
-                viewer.tell(action.message)
-            elif isinstance(action, MoveChannels):
-                viewer.depart()
-            else:
-                viewer.end(str(action.error))
+            self._change(viewer, action)
+
+    def _change(self, viewer: Viewer, action: Send | MoveChannels | HandOver | TakeBack | LetGo | Cut) -> None:
+        if isinstance(action, Send):
+            viewer.tell(action.message)
+        elif isinstance(action, MoveChannels):
+            viewer.depart()
+        elif isinstance(action, HandOver):
+            viewer.hand_over()
+        elif isinstance(action, TakeBack):
+            viewer.take_back()
+        elif isinstance(action, LetGo):
+            viewer.let_go()
         else:
-            self._report(action.report)
+            viewer.end(str(action.error))
 
     def _report(self, report: Report) -> None:
         log.info("%s", report)

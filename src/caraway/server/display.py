@@ -128,8 +128,8 @@ class DisplayChannel(ServerChannel):
     def start(self) -> None:
         self._expecting_init = asyncio.get_running_loop().call_later(INIT_DEADLINE, self._no_init)
 
-    def read(self) -> None:
-        super().read()
+    def expect(self, *, reads: bool) -> None:
+        super().expect(reads=reads)
         if not self._begun and self.guest.incoming:
             self._arrives_first = True
             self.listen(self.guest.incoming_changed, self._follow)
@@ -172,6 +172,10 @@ class DisplayChannel(ServerChannel):
             pass
         for box in self.backlog.lossy.take_all():
             self._send_picture(box, lossless=True)
+
+    def recover(self) -> None:
+        if self._streams is not None:
+            self._streams.complete()
 
     def state(self) -> bytes:
         shown = [PRIMARY] if self._surface.width else []

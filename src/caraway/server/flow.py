@@ -71,6 +71,10 @@ class Flow:
         self._hurries = True
         self._send_queued()
 
+    def relax(self) -> None:
+        """What is sent waits again for the client."""
+        self._hurries = False
+
     def seal(self) -> None:
         """Nothing that is sent from now on leaves."""
         self._sealed = True

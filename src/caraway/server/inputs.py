@@ -96,10 +96,17 @@ class InputsChannel(ServerChannel):
         self.listen(self.guest.leds_changed, self._leds_changed)
         self.listen(self.guest.running_changed, self._running_changed)
 
-    async def _take(self, frame: Frame) -> None:
+    def hand_over(self) -> bytes | None:
+        state = super().hand_over()
+        for frame in self._held:
+            self._keep(frame)
+        self._held.clear()
+        return state
+
+    async def _handle(self, frame: Frame) -> None:
         waits = self._held or self.viewer.server.guest_is_away
         if not waits or frame.type in self.before_begin or frame.type == MigrateFlushMark.id:
-            await super()._take(frame)
+            await super()._handle(frame)
         elif len(self._held) < MAX_HELD:
             self._held.append(Frame(frame.type, bytes(frame.body)))
 
@@ -109,7 +116,7 @@ class InputsChannel(ServerChannel):
 
     async def _deliver(self) -> None:
         while self._held:
-            await super()._take(self._held.popleft())
+            await super()._handle(self._held.popleft())
 
     def closed(self) -> None:
         if self._settling is not None:

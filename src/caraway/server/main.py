@@ -13,7 +13,9 @@ from caraway.server.connection import Connection
 from caraway.wire.capabilities import Capabilities, MainCapability
 from caraway.wire.constants import ChannelType
 from caraway.wire.framing import Frame
+from caraway.wire.messages.base import Message
 from caraway.wire.messages.common import MigrateFlags, Notify, Ping, Pong, Severity, Visibility
+from caraway.wire.messages.hand_over import MigrateConnectedHandOver, MigrateDstDoHandOver
 from caraway.wire.messages.handlers import handles
 from caraway.wire.messages.main import (
     AgentStart,
@@ -59,6 +61,7 @@ class MainChannel(ServerChannel):
     channel_type = ChannelType.MAIN
     capabilities = Capabilities(
         [
+            MainCapability.HAND_OVER,
             MainCapability.SEMI_SEAMLESS_MIGRATE,
             MainCapability.NAME_AND_UUID,
             MainCapability.AGENT_CONNECTED_TOKENS,
@@ -67,7 +70,9 @@ class MainChannel(ServerChannel):
     )
     max_size = 26624
     migrate_flags = MigrateFlags.NEED_FLUSH | MigrateFlags.NEED_DATA_TRANSFER
-    before_begin = ServerChannel.before_begin | {MigrateDstDoSeamless.id, ClientMigrateEnd.id}
+    before_begin = ServerChannel.before_begin | {
+        message.id for message in (MigrateDstDoSeamless, MigrateDstDoHandOver, ClientMigrateEnd)
+    }
 
     def __init__(self, viewer: Viewer, id: int, connection: Connection) -> None:
         super().__init__(viewer, id, connection)
@@ -232,12 +237,12 @@ class MainChannel(ServerChannel):
         elif message.ping_id == 3:
             self.viewer.measured(self._round_trip, NET_TEST_SIZE * 8 / max(elapsed - self._round_trip, 1e-6))
 
-    @handles(MigrateConnected, MigrateConnectedSeamless, MigrateConnectError)
-    def _target_linked(self, message: MigrateConnected | MigrateConnectedSeamless | MigrateConnectError) -> None:
+    @handles(MigrateConnected, MigrateConnectedSeamless, MigrateConnectedHandOver, MigrateConnectError)
+    def _target_linked(self, message: Message) -> None:
         self.viewer.server.departures.replied(self.viewer, message)
 
-    @handles(MigrateDstDoSeamless, ClientMigrateEnd)
-    def _arrive(self, message: MigrateDstDoSeamless | ClientMigrateEnd) -> None:
+    @handles(MigrateDstDoSeamless, MigrateDstDoHandOver, ClientMigrateEnd)
+    def _arrive(self, message: Message) -> None:
         self.viewer.arrive(self, message)
 
     @handles(ClientInfo, QualityIndicator)

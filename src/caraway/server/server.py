@@ -7,6 +7,7 @@ import contextlib
 import enum
 import logging
 import ssl
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ from caraway.server.channels import CHANNELS
 from caraway.server.connection import CLOSE_DEADLINE, Connection
 from caraway.server.departures import Announcement, Departures
 from caraway.server.display_options import DisplayOptions
+from caraway.server.given import Given
 from caraway.server.guest import Display, Guest
 from caraway.server.listener import Listener
 from caraway.server.signal import Signal
@@ -32,6 +34,7 @@ from caraway.server.ticket_keys import TicketKeys
 from caraway.server.viewer import Viewer
 from caraway.wire.capabilities import Capabilities
 from caraway.wire.constants import ChannelType
+from caraway.wire.messages.hand_over import TOKEN_SIZE
 from caraway.wire.messages.main import ChannelEntry
 
 if TYPE_CHECKING:
@@ -41,6 +44,9 @@ log = logging.getLogger(__name__)
 
 MAX_ARRIVALS = 512
 """Viewers that may be on their way from another host."""
+
+MAX_TOKENS = 16
+"""Announcements whose viewers are expected; of one guest there is one."""
 
 MAX_CONNECTIONS = 4096
 """Of all viewers together; each viewer has four to ten."""
@@ -123,6 +129,7 @@ class Server:
         self._context = tls if tls is None or isinstance(tls, ssl.SSLContext) else _context(*tls)
         self._listener = Listener(self._attend, context=self._context, max_connections=max_connections)
         self._arrivals_until = 0.0
+        self._tokens: deque[bytes] = deque(maxlen=MAX_TOKENS)
         self._guest_awaited = guest.incoming
         self._disconnects: list[Callable[[], None]] = []
         self._no_viewers = asyncio.Event()
@@ -177,12 +184,29 @@ class Server:
 
     # migration
 
-    async def announce_migration(self, destination: Destination) -> Announcement:
+    async def announce_migration(self, destination: Destination, token: bytes | None = None) -> Announcement:
         """The guest is about to move: viewers that can link the target now, and go there when the guest has gone.
 
-        Raises MigrationError if it has gone already.
+        token: 16 random bytes that the target was told to expect, if it is a server of Caraway's and gets all of
+        `departures.handed_over`: channels then go on there without a word from the viewer.
+        Raises MigrationError if the guest has gone already.
         """
-        return self.departures.announce(destination)
+        return self.departures.announce(destination, token)
+
+    def expect(self, token: bytes) -> None:
+        """Viewers will come that show this token, and the state of their channels will come from their source.
+
+        Raises EndpointError if it has not 16 bytes.
+        """
+        if len(token) != TOKEN_SIZE:
+            raise EndpointError(f"a token of {len(token)} bytes, it has to have {TOKEN_SIZE}")
+        self._tokens.append(bytes(token))
+
+    def take_over(self, given: Given) -> None:
+        """Take what the source's `departures.handed_over` tells, in its order."""
+        viewer = self.viewers.get(given.viewer)
+        if viewer is not None and viewer.arrival is not None:
+            viewer.arrival.take_over(given)
 
     def migrate_start(self) -> None:
         """The guest's migration has begun."""
@@ -251,7 +275,7 @@ class Server:
         if former is not None:
             former.end("its client begins anew")
         if arrives:
-            viewer.arrival = Arrival(viewer, seamless=self.seamless_migration)
+            viewer.arrival = Arrival(viewer, seamless=self.seamless_migration, tokens=self._tokens)
             viewer.arrival.settled.connect(lambda: self.departures.came(viewer, complete=True))
         elif self.sharing is Sharing.TAKE_OVER:
             for other in list(self.viewers.values()):

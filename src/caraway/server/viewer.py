@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from caraway.errors import CarawayError, LinkError, ProtocolError
 from caraway.server.channel import ServerChannel
+from caraway.server.given import Given, GivenKind
 from caraway.server.signal import Signal
 from caraway.wire.constants import ChannelType
 from caraway.wire.messages.base import Message
@@ -96,6 +97,28 @@ class Viewer:
                 channel.depart()
             except CarawayError as error:
                 channel.fail(error)
+
+    def hand_over(self) -> None:
+        """The guest has stopped: give the state of every channel to the target of a migration."""
+        for channel in list(self.channels.values()):
+            try:
+                state = channel.hand_over()
+            except CarawayError as error:
+                channel.fail(error)
+            else:
+                if state is not None:
+                    given = Given(self.id, channel.key, GivenKind.STATE, state)
+                    self.server.departures.handed_over(given)
+
+    def take_back(self) -> None:
+        """The guest goes on here after all."""
+        for channel in list(self.channels.values()):
+            channel.take_back()
+
+    def let_go(self) -> None:
+        """The guest is at the target, and so is the state of the channels."""
+        for channel in list(self.channels.values()):
+            channel.let_go()
 
     def end(self, reason: str) -> None:
         """Close everything of this viewer."""

@@ -30,6 +30,8 @@ class MainCapability(enum.IntEnum):
     NAME_AND_UUID = 1
     AGENT_CONNECTED_TOKENS = 2
     SEAMLESS_MIGRATE = 3
+    HAND_OVER = 63
+    """Caraway's own (docs/protocol-extensions.md)."""
 
 
 class InputsCapability(enum.IntEnum):

@@ -39,7 +39,7 @@ _tables: dict[tuple[ChannelType, Sender], dict[int, type[Message]]] = {
 }
 
 _MODULES = {
-    ChannelType.MAIN: ("common", "main"),
+    ChannelType.MAIN: ("common", "main", "hand_over"),
     ChannelType.DISPLAY: ("common", "display", "draw"),
     ChannelType.INPUTS: ("common", "inputs"),
     ChannelType.CURSOR: ("common", "cursor"),
