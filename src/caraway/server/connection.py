@@ -24,6 +24,9 @@ WRITE_BUFFER_HIGH = 32 << 10
 WRITE_BUFFER_LOW = 8 << 10
 """The transport holds little, so that a picture is encoded from the newest pixels."""
 
+AT_ONCE = 16 << 10
+"""Bytes of messages that are kept until the loop's next turn: many small ones leave by one call of the system."""
+
 CLOSE_DEADLINE = 2.0
 """Seconds that the last bytes may take to leave when a connection is closed."""
 
@@ -46,6 +49,8 @@ class Connection(asyncio.BufferedProtocol):
         """What the client announced for this channel."""
         self._websocket: WebSocket | None = None
         self._begun = False
+        self._outbox = bytearray()
+        self._flushing: asyncio.Handle | None = None
         self._inbox = memoryview(bytearray(READ_SIZE))
         self._reader: FrameReader | None = None
         self._unwrapped = bytearray()
@@ -120,18 +125,33 @@ class Connection(asyncio.BufferedProtocol):
         self._wake()
 
     def write_message(self, type: int, body: bytes, serial: int) -> None:
-        """Write a data message."""
-        self.write(pack_header(self.link.mini_header, type, len(body), serial) + body)
+        """Write a data message, together with others that follow at once."""
+        header = pack_header(self.link.mini_header, type, len(body), serial)
+        if len(self._outbox) + len(body) > AT_ONCE:
+            self.write(header + body)
+            return
+        self._outbox += header
+        self._outbox += body
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_soon(self._flush)
 
     def write(self, data: bytes) -> None:
-        """Write bytes of the stream."""
+        """Write bytes of the stream, after what waits."""
+        if self._outbox:
+            data = bytes(self._outbox) + data
+            self._outbox.clear()
         if data and self.transport is not None and not self.transport.is_closing():
             self.transport.write(data if self._websocket is None else self._websocket.wrap(data))
+
+    def _flush(self) -> None:
+        self._flushing = None
+        self.write(b"")
 
     async def aclose(self) -> None:
         """Close in order: what was written leaves first, within a deadline."""
         if self.transport is None:
             return
+        self.write(b"")
         if self._websocket is not None and not self.transport.is_closing():
             self.transport.write(self._websocket.close())
         self.transport.close()
@@ -145,6 +165,7 @@ class Connection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Close at once."""
         if self.transport is not None:
+            self.write(b"")
             self.transport.abort()
 
     # what asyncio calls
@@ -230,8 +251,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._ended is None:
             self._ended = error
         if self.transport is not None:
-            if self._reader is None:
-                self.write(self.link.data_to_send())
+            self.write(self.link.data_to_send() if self._reader is None else b"")
             self.transport.close()
 
     def _wake(self) -> None:

@@ -7,6 +7,7 @@ of the backlog is encoded from the newest pixels.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,9 @@ if TYPE_CHECKING:
     from caraway.server.guest import Guest
     from caraway.server.viewer import Viewer
     from caraway.wire.messages.migrate_data import MigrateDataBlob
+
+TURN = 0.004
+"""Seconds of encoding after which others get their turn."""
 
 INIT_DEADLINE = 30.0
 """Seconds until the first message of a client."""
@@ -274,14 +278,17 @@ class DisplayChannel(ServerChannel):
         return None
 
     def _take_turn(self) -> None:
-        """Send a piece of what the viewer lacks; more of it after others have had their turn."""
+        """Send some of what the viewer lacks; more of it after others have had their turn."""
         self._turn = None
         try:
             self.capture.update()
             if self._surface != self.capture.box:
                 self._replace_surface()
-            if self.flow.room and self._send_some():
-                self.wake()
+            ends = time.monotonic() + TURN
+            while self.flow.room and self._send_some():
+                if time.monotonic() > ends:
+                    self.wake()
+                    break
             if self._streams is not None:
                 self._streams.wake_in_time()
         except CarawayError as error:
