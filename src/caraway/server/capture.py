@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from caraway.canvas.kernels.look import changed
 from caraway.canvas.region import Box, bounding_box
 from caraway.codecs.bitmap import Bitmap, PixelFormat
 from caraway.codecs.glz import Dictionary
@@ -305,19 +306,7 @@ class Capture:
 
 def changes(before: NDArray[np.uint32], after: NDArray[np.uint32], box: Box) -> list[Box]:
     """Where pixels differ within a box: boxes around all of them."""
-    found: list[Box] = []
-    for top in range(box.top, box.bottom, _BAND):
-        bottom = min(top + _BAND, box.bottom)
-        differs = before[top:bottom, box.left : box.right] != after[top:bottom, box.left : box.right]
-        columns = differs.any(axis=0).nonzero()[0]
-        if not len(columns):
-            continue
-        breaks = ((columns[1:] - columns[:-1]) > _GAP).nonzero()[0]
-        firsts = columns[[0, *(breaks + 1)]].tolist()
-        lasts = columns[[*breaks, -1]].tolist()
-        for first, last in zip(firsts, lasts, strict=True):
-            rows = differs[:, first : last + 1].any(axis=1).nonzero()[0]
-            found.append(Box(box.left + first, top + int(rows[0]), box.left + last + 1, top + int(rows[-1]) + 1))
+    found = [Box(*edges) for edges in changed(before, after, *box, _BAND, _GAP)]
     return list(Region(found)) if len(found) > 1 else found
 
 

@@ -68,6 +68,8 @@ class Region:
 
     def add(self, box: Box) -> None:
         """These pixels too."""
+        if box[0] >= box[2] or box[1] >= box[3]:
+            return
         self._put(box)
         while len(self.boxes) > MAX_BOXES:
             last = self.boxes.pop()
@@ -79,18 +81,15 @@ class Region:
         if any(_contains(other, box) for other in self.boxes):
             return
         rest = self.boxes
-        while True:
-            near = [other for other in rest if _waste(box, other) <= _SMALL_WASTE]
-            if not near:
-                break
+        while near := _near(box, rest):
             rest = [other for other in rest if other not in near]
             box = bounding_box((box, *near))
-        self.boxes = [piece for other in rest for piece in _without(other, box)]
+        self.boxes = _cut(rest, box)
         self.boxes.append(box)
 
     def remove(self, box: Box) -> None:
         """These pixels no more."""
-        self.boxes = [piece for other in self.boxes for piece in _without(other, box)]
+        self.boxes = _cut(self.boxes, box)
 
     def within(self, box: Box) -> list[Box]:
         """What lies in a box."""
@@ -187,6 +186,34 @@ class Backlog:
 
 def _contains(outer: Box, inner: Box) -> bool:
     return outer[0] <= inner[0] and outer[1] <= inner[1] and outer[2] >= inner[2] and outer[3] >= inner[3]
+
+
+def _near(box: Box, others: Iterable[Box]) -> list[Box]:
+    """Those to be sent as one with a box. Most are so far away that it need not be reckoned how much it would waste."""
+    left, top, right, bottom = box
+    across, down = _SMALL_WASTE // (bottom - top), _SMALL_WASTE // (right - left)
+    left, top, right, bottom = left - across, top - down, right + across, bottom + down
+    return [
+        other
+        for other in others
+        if other[1] <= bottom
+        and other[3] >= top
+        and other[0] <= right
+        and other[2] >= left
+        and _waste(box, other) <= _SMALL_WASTE
+    ]
+
+
+def _cut(boxes: Iterable[Box], hole: Box) -> list[Box]:
+    """Boxes without what lies in another one."""
+    left, top, right, bottom = hole
+    kept: list[Box] = []
+    for box in boxes:
+        if box[1] >= bottom or box[3] <= top or box[0] >= right or box[2] <= left:
+            kept.append(box)
+        else:
+            kept += _without(box, hole)
+    return kept
 
 
 def _waste(one: Box, other: Box) -> int:

@@ -9,6 +9,7 @@ import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from caraway.canvas.kernels.look import equal_neighbours, only_word
 from caraway.codecs import glz, jpeg, lz, lz4, pixels, quic
 from caraway.codecs.bitmap import Bitmap
 from caraway.wire.messages.display import ImageCompression
@@ -115,18 +116,14 @@ def encode(picture: Bitmap, codec: Codec, settings: Settings, dictionary: Dictio
 
 def is_gradual(picture: Bitmap) -> bool:
     """Whether pixels are like those of a photo: few equal their left neighbour."""
-    rows = words(picture)[:: max(1, picture.height // _SAMPLED_ROWS)]
-    equal = rows[:, 1:] == rows[:, :-1]
-    return bool(equal.mean() <= _FLAT)
+    equal, pairs = equal_neighbours(words(picture), max(1, picture.height // _SAMPLED_ROWS))
+    return equal <= _FLAT * pairs
 
 
 def solid_color(picture: Bitmap) -> int | None:
     """The colour of a picture that has only one, 0x00RRGGBB."""
-    pixels = words(picture)
-    color = pixels[0, 0]
-    if pixels[-1, -1] != color or not (pixels[0] == color).all() or not (pixels == color).all():
-        return None
-    return int(color) & 0xFFFFFF
+    word = only_word(words(picture))
+    return None if word is None else word & 0xFFFFFF
 
 
 def words(picture: Bitmap) -> NDArray[np.uint32]:

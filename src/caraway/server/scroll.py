@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from caraway.canvas.kernels.look import line_sums
 from caraway.canvas.region import Box
 from caraway.server.damage import Copy
 
@@ -54,12 +55,11 @@ def _along_rows(old: NDArray[np.uint32], new: NDArray[np.uint32]) -> tuple[int, 
     strips = width // _STRIP
     if height < 2 * _MIN_LINES or not strips:
         return None
-    some = np.arange(strips)[:: max(1, strips // _ASKED)]
-    distance = _commonest_distance(_hashes(old, some), _hashes(new, some))
+    every = -(-strips // _ASKED)
+    distance = _commonest_distance(_hashes(old, every), _hashes(new, every))
     if distance is None:
         return None
-    every = np.arange(strips)
-    was, now = _hashes(old, every), _hashes(new, every)
+    was, now = _hashes(old), _hashes(new)
     changed, same = was != now, np.zeros(now.shape, bool)
     if distance > 0:
         same[distance:] = now[distance:] == was[:-distance]
@@ -75,15 +75,12 @@ def _along_rows(old: NDArray[np.uint32], new: NDArray[np.uint32]) -> tuple[int, 
     return first * _STRIP, last * _STRIP, top, bottom, distance
 
 
-def _hashes(pixels: NDArray[np.uint32], strips: NDArray[np.intp]) -> NDArray[np.uint32]:
-    """A number for each line of some strips. Columns that do not fill a strip are left out."""
+def _hashes(pixels: NDArray[np.uint32], every: int = 1) -> NDArray[np.uint32]:
+    """A number for each line of every so many strips. Columns that do not fill a strip are left out."""
     import numpy as np
 
-    columns = (strips[:, None] * _STRIP + np.arange(_STEP // 2, _STRIP, _STEP)).ravel()
-    samples = pixels[:, columns].reshape(len(pixels), len(strips), -1)
-    factors = np.array([pow(_FACTOR, power, 1 << 32) for power in range(1, samples.shape[2] + 1)], np.uint32)
-    hashes: NDArray[np.uint32] = np.einsum("ijk,k->ij", samples, factors)
-    return hashes
+    sums = line_sums(pixels, _STRIP, every, _STEP, _FACTOR)
+    return np.frombuffer(sums, np.uint32).reshape(len(pixels), -1)
 
 
 def _commonest_distance(was: NDArray[np.uint32], now: NDArray[np.uint32]) -> int | None:
