@@ -26,6 +26,7 @@ from caraway.qemu.migration_plan import (
 )
 from caraway.qemu.monitor import Event, Monitor, connect_monitor
 from caraway.qemu.process import Qemu
+from caraway.qemu.relay import relaying
 from caraway.qemu.viewers import Links, LinkWatch, core, describe, links_of, present, viewers_of
 
 log = logging.getLogger(__name__)
@@ -144,10 +145,11 @@ class Orchestrator:
     async def run(self) -> MigrationReport:
         """Move the VM; see `migrate`."""
         began = _now()
-        async with self._watching():
+        async with self._watching(), AsyncExitStack() as stack:
             try:
                 await self._check()
                 await self._prepare()
+                await stack.enter_async_context(relaying(self._source.monitor, self._target.monitor))
                 await self._announce_and_link()
                 await self._migrate()
             except BaseException as error:

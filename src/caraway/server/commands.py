@@ -5,6 +5,7 @@ What QEMU 7.2 answers was learned from it (docs/protocol-notes.md).
 
 from __future__ import annotations
 
+import base64
 import functools
 import importlib.metadata
 import logging
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING
 from caraway.errors import AuthError, EndpointError, MigrationError
 from caraway.migration.destination import Destination
 from caraway.migration.source import Outcome, Over, Report, ViewerFailed, ViewerLeft, ViewerLinked
+from caraway.server.given import Given, GivenKind
 from caraway.server.qmp import Command, CommandError, Parameter
+from caraway.wire.constants import ChannelType
 from caraway.wire.messages.main import MouseModes
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ MAX_PASSWORD = 60
 OURS = "__org.caraway_"
 """What commands and events begin with that QEMU does not have, as QMP demands."""
 
+_TOKEN = re.compile(r"[0-9a-fA-F]{32}")
 _NUMBER = re.compile(r"\s*([+-]?)0*([0-9]*)", re.ASCII)
 
 Info = Mapping[str, object]
@@ -45,6 +49,8 @@ class SpiceCommands:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._token: bytes | None = None
+        """Of the next announcement."""
         protocol = Parameter("protocol", values=("vnc", "spice"))
         connected = Parameter("connected", values=("keep", "fail", "disconnect"), optional=True)
         self.table: Mapping[str, Command] = {
@@ -65,6 +71,20 @@ class SpiceCommands:
                     ),
                 ),
                 Command(f"{OURS}migrate_start", self.migrate_start),
+                Command(f"{OURS}expect_viewers", self.expect_viewers, (Parameter("token"),)),
+                Command(f"{OURS}offer_hand_over", self.offer_hand_over, (Parameter("token"),)),
+                Command(
+                    f"{OURS}take_over",
+                    self.take_over,
+                    (
+                        Parameter("connection-id", "integer"),
+                        Parameter("channel-type", "integer"),
+                        Parameter("channel-id", "integer"),
+                        Parameter("kind", values=tuple(kind.value for kind in GivenKind)),
+                        Parameter("message-type", "integer", optional=True),
+                        Parameter("data", optional=True),
+                    ),
+                ),
                 Command(f"{OURS}migrate_end", self.migrate_end, (Parameter("completed", "boolean"),)),
             )
         }
@@ -123,9 +143,33 @@ class SpiceCommands:
             raise CommandError("Parameter 'port/tls-port' is missing")
         try:
             destination = Destination(hostname, _port(port), _port(tls_port), cert_subject)
-            await self._server.announce_migration(destination)
+            await self._server.announce_migration(destination, self._token)
         except (EndpointError, MigrationError) as error:
             raise CommandError(f"Could not set up display for migration: {error}") from None
+        self._token = None
+        return {}
+
+    def expect_viewers(self, token: str) -> Info:
+        """Viewers will come that show this token: their channels' state comes by `take_over`."""
+        self._server.expect(_token(token))
+        return {}
+
+    def offer_hand_over(self, token: str) -> Info:
+        """The target expects the viewers of the next `client_migrate_info`, and is given what HAND_OVER tells."""
+        self._token = _token(token)
+        return {}
+
+    def take_over(
+        self, connection_id: int, channel_type: int, channel_id: int, kind: str, message_type: int = 0, data: str = ""
+    ) -> Info:
+        """Take what a HAND_OVER of the source has told."""
+        try:
+            channel = ChannelType(channel_type), channel_id
+            content = base64.b64decode(data, validate=True)
+        except ValueError as error:
+            raise CommandError(f"Nothing that can be taken over: {error}") from None
+        viewer = connection_id & 0xFFFFFFFF
+        self._server.take_over(Given(viewer, channel, GivenKind(kind), content, message_type & 0xFFFF))
         return {}
 
     def migrate_start(self) -> Info:
@@ -145,6 +189,28 @@ class SpiceCommands:
     def _mouse_mode(self) -> str:
         modes = [viewer.mouse_mode for viewer in self._server.viewers.values()]
         return "client" if MouseModes.CLIENT in modes else "server"
+
+
+def _token(text: str) -> bytes:
+    if not _TOKEN.fullmatch(text):
+        raise CommandError("Parameter 'token' expects 32 hexadecimal digits")
+    return bytes.fromhex(text)
+
+
+def hand_over_event(given: Given) -> tuple[str, Info]:
+    """Name and data of the event that tells what is for the target."""
+    kind, id = given.channel
+    about: dict[str, object] = {
+        "connection-id": connection_id(given.viewer),
+        "channel-type": int(kind),
+        "channel-id": id,
+        "kind": given.kind.value,
+    }
+    if given.kind is GivenKind.MESSAGE:
+        about["message-type"] = given.type
+    if given.data:
+        about["data"] = base64.b64encode(given.data).decode("ascii")
+    return f"{OURS}HAND_OVER", about
 
 
 def _port(number: int) -> int | None:

@@ -18,6 +18,7 @@ from caraway.server.commands import (
     auth,
     channel_info,
     connection_info,
+    hand_over_event,
     migration_events,
     own_version,
 )
@@ -85,6 +86,7 @@ class ControlSocket:
         self._ending.callback(server.initialized.connect(self._initialized))
         self._ending.callback(server.disconnected.connect(self._disconnected))
         self._ending.callback(server.departures.reported.connect(self._migrated))
+        self._ending.callback(server.departures.handed_over.connect(lambda given: self.emit(*hand_over_event(given))))
 
     async def aclose(self) -> None:
         """Listen no more, let the last answers leave, and remove the path."""
