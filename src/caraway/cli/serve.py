@@ -22,6 +22,7 @@ from caraway.cli.common import FROM_VARIABLE, PASSWORD_VARIABLE, run
 from caraway.errors import EndpointError
 
 if TYPE_CHECKING:
+    from caraway.embedded import Machine
     from caraway.server import Guest, Server
     from caraway.server.channel import ServerChannel
 
@@ -55,6 +56,11 @@ SOCKET = click.Path(dir_okay=False, path_type=Path)
 @click.option("--password-file", type=FILE, help=f"File with the password. {FROM_VARIABLE}")
 @click.option("--control", type=SOCKET, help="Path of a Unix socket that takes QMP commands, for its owner only.")
 @click.option(
+    "--incoming",
+    metavar="URI",
+    help="The embedded guest comes from another host: tcp:HOST:PORT to wait there, or `defer` until it is told where.",
+)
+@click.option(
     "--sharing",
     type=click.Choice(["take-over", "share", "refuse"]),
     default="take-over",
@@ -71,6 +77,7 @@ def command(
     tls_cert: str | None,
     tls_key: str | None,
     control: Path | None,
+    incoming: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -95,12 +102,14 @@ def command(
 
         told = read_password(password_file) if password_file is not None else password
         options["password"] = told if told is not None else os.environ.get(PASSWORD_VARIABLE)
-        return await _serve(guest, control, options, as_json=as_json)
+        return await _serve(guest, control, incoming, options, as_json=as_json)
 
     run(work(), as_json=as_json)
 
 
-async def _serve(name: str, control: Path | None, options: dict[str, Any], *, as_json: bool) -> dict[str, Any]:
+async def _serve(
+    name: str, control: Path | None, incoming: str | None, options: dict[str, Any], *, as_json: bool
+) -> dict[str, Any]:
     from caraway.server import Server
     from caraway.wire.constants import ChannelType
 
@@ -117,16 +126,35 @@ async def _serve(name: str, control: Path | None, options: dict[str, Any], *, as
     async with contextlib.AsyncExitStack() as stack:
         server = Server(guest, **options)
         server.initialized.connect(linked)
+        machine = _machine(guest, server, incoming)
         await stack.enter_async_context(server)
+        if machine is not None:
+            stack.push_async_callback(machine.aclose)
+            await machine.start()
         if control is not None:
             from caraway.server.control import ControlSocket
 
-            await stack.enter_async_context(ControlSocket(server, control, quit=stop.set))
+            commands = machine.commands if machine is not None else None
+            made = ControlSocket(server, control, quit=stop.set, commands=commands)
+            await stack.enter_async_context(made)
+            if machine is not None:
+                machine.event.connect(made.emit)
         _announce(server, list(_uris(server, tls="tls" in options)), control, as_json=as_json)
         await _live(guest, stop)
         log.info("ending, with %d viewers", len(server.viewers))
     log.info("ended")
     return {"viewers": viewers}
+
+
+def _machine(guest: Guest, server: Server, incoming: str | None) -> Machine | None:
+    """What lets a guest move to another host, for the one that can."""
+    from caraway.embedded import EmbeddedGuest, Machine
+
+    if isinstance(guest, EmbeddedGuest):
+        return Machine(guest, server, incoming=incoming)
+    if incoming is not None:
+        raise EndpointError("--incoming is for the embedded guest: another comes by its own ways")
+    return None
 
 
 def _told(number: int, stop: asyncio.Event) -> None:

@@ -8,9 +8,10 @@ from caraway.lazy import importer
 
 if TYPE_CHECKING:
     from caraway.embedded.guest import EmbeddedGuest
+    from caraway.embedded.machine import Machine
 
-_LAZY = {"EmbeddedGuest": "caraway.embedded.guest"}
+_LAZY = {"EmbeddedGuest": "caraway.embedded.guest", "Machine": "caraway.embedded.machine"}
 
-__all__ = ["EmbeddedGuest"]
+__all__ = ["EmbeddedGuest", "Machine"]
 
 __getattr__ = importer(globals(), _LAZY)

@@ -53,13 +53,22 @@ CLOSE_DEADLINE = 1.0
 class ControlSocket:
     """Serves QMP at a path for its owner only: `async with ControlSocket(server, path, quit=stop): ...`.
 
-    quit: called when a client orders the end of the program. Starting raises LinkError if the path cannot be had.
+    quit: called when a client orders the end of the program. commands: more of them, by their names.
+    Starting raises LinkError if the path cannot be had.
     """
 
-    def __init__(self, server: Server, path: str | Path, *, quit: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        path: str | Path,
+        *,
+        quit: Callable[[], None],
+        commands: Mapping[str, Command] | None = None,
+    ) -> None:
         self.path = Path(path)
         self._server, self._quit = server, quit
-        self._commands = {**SpiceCommands(server).table, "quit": Command("quit", self._quit_command)}
+        own = {**SpiceCommands(server).table, "quit": Command("quit", self._quit_command)}
+        self._commands = {**own, **(commands or {})}
         self._package = f"caraway {own_version()}"
         self._clients: set[_Client] = set()
         self._tasks = Tasks()

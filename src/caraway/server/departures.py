@@ -109,6 +109,8 @@ class Departures:
         link_deadline: float = LINK_DEADLINE,
         leave_deadline: float = LEAVE_DEADLINE,
     ) -> None:
+        self.announced: Signal[[Announcement]] = Signal()
+        """Viewers are about to be told of a migration."""
         self.reported: Signal[[Report]] = Signal()
         """Something has happened that an orchestrator wants to know."""
         self.handed_over: Signal[[Given]] = Signal()
@@ -141,6 +143,7 @@ class Departures:
         self._last_number += 1
         announcement = Announcement(self._last_number, destination)
         self._announcements[announcement.number] = announcement
+        self.announced(announcement)
         self._handle(Announce(announcement.number, destination, self._seamless, token))
         return announcement
 
