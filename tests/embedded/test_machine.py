@@ -235,3 +235,27 @@ async def test_the_orchestrator_moves_it_with_its_viewer(tmp_path: Path) -> None
         await until(lambda: target.guest.typed.endswith("here"))
         shown = bytes(target.guest.display.pixels[: 4 * 320 * 200])
         await until(lambda: session.display.screenshot().bgrx == shown)
+
+
+async def test_spice_servers_with_control_sockets_of_their_own(tmp_path: Path) -> None:
+    async with (
+        host(tmp_path / "source") as source,
+        host(tmp_path / "target", "defer") as target,
+        Server(source.guest, host="127.0.0.1", port=0) as here,
+        Server(target.guest, host="127.0.0.1", port=0) as there,
+        ControlSocket(here, tmp_path / "here", quit=lambda: None),
+        ControlSocket(there, tmp_path / "there", quit=lambda: None),
+        caraway.connect(f"spice://127.0.0.1:{here.port}") as session,
+    ):
+        await session.display.ready()
+        report = await migrate(
+            source.monitor,
+            target.monitor,
+            Plan(uri="tcp:127.0.0.1:0", destination=Destination("127.0.0.1", there.port)),
+            spice_source=f"unix:{tmp_path / 'here'}",
+            spice_target=f"unix:{tmp_path / 'there'}",
+        )
+        assert [viewer.mode for viewer in report.viewers] == [Mode.LINKED_EARLY]
+        await session.inputs.type("here")
+        await until(lambda: target.guest.typed.endswith("here"))
+        assert not here.viewers

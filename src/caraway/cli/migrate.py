@@ -24,6 +24,10 @@ PORT = click.IntRange(1, 65534)
 @click.command("migrate")
 @click.option("--from", "source", required=True, metavar="QMP", help="Source's monitor: unix:PATH or tcp:HOST:PORT.")
 @click.option("--to", "target", required=True, metavar="QMP", help="Monitor of the target, started with -incoming.")
+@click.option(
+    "--spice-from", metavar="QMP", help="Control socket of the source's SPICE server, if it is not QEMU's own."
+)
+@click.option("--spice-to", metavar="QMP", help="Target's SPICE server, as well.")
 @click.option("--uri", required=True, help="Where the target takes the VM: tcp:HOST:PORT or unix:PATH.")
 @click.option("--spice-host", required=True, help="The target's SPICE server, by a name that the viewers know.")
 @click.option("--spice-port", type=PORT, help="Its plain port.")
@@ -45,6 +49,8 @@ PORT = click.IntRange(1, 65534)
 def command(
     source: str,
     target: str,
+    spice_from: str | None,
+    spice_to: str | None,
     spice_host: str,
     spice_port: int | None,
     tls_port: int | None,
@@ -54,7 +60,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Move a VM between two QEMUs and let its viewers follow.
+    """Move a VM between two QEMUs, or the guest of two `caraway serve`, and let its viewers follow.
 
     Viewers link to the target first, then the VM moves. If anything fails before, the VM goes on at the source with
     its viewers, and the target is ended. Ctrl-C does the same.
@@ -70,7 +76,8 @@ def command(
         ticket = None
         if ticket_file is not None:
             ticket = Ticket(ticket_file.read().removesuffix("\n").removesuffix("\r"), ticket_lifetime)
-        report = await _migrate(source, target, Plan(destination=destination, ticket=ticket, **options))
+        plan = Plan(destination=destination, ticket=ticket, **options)
+        report = await _migrate(source, target, plan, spice_source=spice_from, spice_target=spice_to)
         if not as_json:
             _say(report)
         return report.as_json()
@@ -78,12 +85,12 @@ def command(
     run(work(), as_json=as_json)
 
 
-async def _migrate(source: str, target: str, plan: Plan) -> MigrationReport:
+async def _migrate(source: str, target: str, plan: Plan, **spice: str | None) -> MigrationReport:
     from caraway.qemu.orchestrator import migrate
 
     try:
         with _bar() as progress:
-            return await migrate(source, target, plan, progress=progress)
+            return await migrate(source, target, plan, progress=progress, **spice)
     except asyncio.CancelledError as stopped:
         notes = "; ".join(getattr(stopped, "__notes__", ())) or "the VM goes on at the source"
         raise MigrationError(f"interrupted: {notes}") from stopped

@@ -25,6 +25,7 @@ from caraway.qemu.migration_plan import (
     ViewerReport,
 )
 from caraway.qemu.monitor import Event, Monitor, connect_monitor
+from caraway.qemu.notifying import notifying
 from caraway.qemu.process import Qemu
 from caraway.qemu.relay import relaying
 from caraway.qemu.viewers import Links, LinkWatch, core, describe, links_of, present, viewers_of
@@ -55,18 +56,28 @@ Listener = Callable[[Progress], None]
 
 
 async def migrate(
-    source: Qemu | Monitor | str, target: Qemu | Monitor | str, plan: Plan, *, progress: Listener | None = None
+    source: Qemu | Monitor | str,
+    target: Qemu | Monitor | str,
+    plan: Plan,
+    *,
+    spice_source: Monitor | str | None = None,
+    spice_target: Monitor | str | None = None,
+    progress: Listener | None = None,
 ) -> MigrationReport:
     """Move the VM of `source` to `target` and its viewers with it.
 
     source, target: a QEMU, or the address of its monitor, `unix:PATH` or `tcp:HOST:PORT`.
+    spice_source, spice_target: the same of the SPICE servers' control sockets, where those are not QEMU's own.
     progress: is called with every change.
     Raises MigrationError, MigrationDeadlineError, LinkError (monitors), QemuError; the VM is then still on the source
     and the target has been ended, unless the error says otherwise. Cancelling the call does the same.
     """
     async with AsyncExitStack() as stack:
         here, there = await _open(stack, source, "source"), await _open(stack, target, "target")
-        return await Orchestrator(here, there, plan, progress=progress).run()
+        spice_here = await _open(stack, spice_source, "source's SPICE server") if spice_source is not None else None
+        spice_there = await _open(stack, spice_target, "target's SPICE server") if spice_target is not None else None
+        made = Orchestrator(here, there, plan, spice_source=spice_here, spice_target=spice_there, progress=progress)
+        return await made.run()
 
 
 async def _open(stack: AsyncExitStack, side: Qemu | Monitor | str, name: str) -> Monitor:
@@ -76,10 +87,10 @@ async def _open(stack: AsyncExitStack, side: Qemu | Monitor | str, name: str) ->
 
 
 class _Side:
-    """One of the two QEMUs: its monitor and what its events said."""
+    """One of the two QEMUs: its monitor, that of its SPICE server, and what their events said."""
 
-    def __init__(self, monitor: Monitor, news: asyncio.Event) -> None:
-        self.monitor = monitor
+    def __init__(self, monitor: Monitor, spice: Monitor, news: asyncio.Event) -> None:
+        self.monitor, self.spice = monitor, spice
         self.status: str | None = None
         """Of the latest MIGRATION event."""
         self.times: dict[str, float] = {}
@@ -111,7 +122,7 @@ class _Side:
         """What query-spice lists; asked anew only after an event, for a target that loads memory is slow to answer."""
         changes = self._changes
         if self._listed is None or self._listed[0] != changes:
-            self._listed = changes, links_of(await self.execute("query-spice"))
+            self._listed = changes, links_of(await self.spice.execute("query-spice"))
         return self._listed[1]
 
     async def set_capabilities(self, **states: bool) -> None:
@@ -122,10 +133,20 @@ class _Side:
 class Orchestrator:
     """One migration; `run` it once. Arguments as of `migrate`, the monitors open."""
 
-    def __init__(self, source: Monitor, target: Monitor, plan: Plan, *, progress: Listener | None = None) -> None:
+    def __init__(
+        self,
+        source: Monitor,
+        target: Monitor,
+        plan: Plan,
+        *,
+        spice_source: Monitor | None = None,
+        spice_target: Monitor | None = None,
+        progress: Listener | None = None,
+    ) -> None:
         self._news = asyncio.Event()
-        self._source = _Side(source, self._news)
-        self._target = _Side(target, self._news)
+        self._source = _Side(source, spice_source or source, self._news)
+        self._target = _Side(target, spice_target or target, self._news)
+        self._target_announced: Callable[[], None] = lambda: None
         self._plan = plan
         self._uri = plan.uri
         """With the port that the target chose."""
@@ -149,7 +170,9 @@ class Orchestrator:
             try:
                 await self._check()
                 await self._prepare()
-                await stack.enter_async_context(relaying(self._source.monitor, self._target.monitor))
+                source, target = self._source, self._target
+                self._target_announced = await stack.enter_async_context(notifying(source.monitor, source.spice))
+                await stack.enter_async_context(relaying(source.spice, target.spice))
                 await self._announce_and_link()
                 await self._migrate()
             except BaseException as error:
@@ -165,7 +188,8 @@ class Orchestrator:
         sides = (self._source, self._target)
         with contextlib.ExitStack() as stack:
             for side in sides:
-                stack.enter_context(side.monitor.listen(side.hear))
+                for monitor in {side.monitor, side.spice}:
+                    stack.enter_context(monitor.listen(side.hear))
             tasks = [asyncio.create_task(side.watch_end()) for side in sides]
             try:
                 yield
@@ -211,7 +235,7 @@ class Orchestrator:
             raise MigrationError(f"{target}: QEMU is {state}, it does not wait for a VM; start it with -incoming defer")
         known = set()
         for side, needed in (source, {"events", "pause-before-switchover"}), (target, {"events"}):
-            if not (await side.execute("query-spice"))["enabled"]:
+            if not (await side.spice.execute("query-spice"))["enabled"]:
                 raise MigrationError(f"{side}: QEMU has no SPICE server (-spice)")
             capabilities = {
                 entry["capability"]: entry["state"] for entry in await side.execute("query-migrate-capabilities")
@@ -252,16 +276,16 @@ class Orchestrator:
                 raise MigrationError(f"{target}: does not tell the port that it chose for {self._uri}")
             self._uri = f"tcp:{host}:{listening[0]['port']}"
         if self._plan.ticket is not None:
-            await target.execute(
+            await target.spice.execute(
                 "set_password", protocol="spice", password=self._plan.ticket.password, connected="keep"
             )
-            await target.execute("expire_password", protocol="spice", time=f"+{self._plan.ticket.lifetime}")
+            await target.spice.execute("expire_password", protocol="spice", time=f"+{self._plan.ticket.lifetime}")
 
     async def _announce_and_link(self) -> None:
         began = _now()
         self._tell(phase=Phase.LINKING)
         watch = LinkWatch(began)
-        with self._target.monitor.listen(lambda event: watch.hear(event, _now())):
+        with self._target.spice.listen(lambda event: watch.hear(event, _now())):
             await self._announce()
             await self._wait_linked(watch, began + self._plan.link_deadline)
         if self._linked:
@@ -280,7 +304,8 @@ class Orchestrator:
         # A port that is left out would be told to viewers as 65535.
         ports = {"port": to.port or 0, "tls_port": to.tls_port or 0}
         self._is_announced = True
-        await self._source.execute("client_migrate_info", protocol="spice", hostname=to.host, **ports, **subject)
+        await self._source.spice.execute("client_migrate_info", protocol="spice", hostname=to.host, **ports, **subject)
+        self._target_announced()
 
     async def _wait_linked(self, watch: LinkWatch, deadline: float) -> None:
         while True:
@@ -404,7 +429,7 @@ class Orchestrator:
     async def _find_viewers(self, deadline: float) -> list[ViewerReport]:
         early = viewers_of(core(self._linked)) - viewers_of(core(self._expected - self._linked))
         while True:
-            there = links_of(await self._target.execute("query-spice"))
+            there = links_of(await self._target.spice.execute("query-spice"))
             newcomers = len(viewers_of(there) - viewers_of(self._expected))
             late = sorted(viewers_of(self._expected) - early)
             if newcomers >= len(late) or _now() >= deadline:
