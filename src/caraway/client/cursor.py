@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from caraway.canvas.cursor import CursorShape, decode_cursor
@@ -45,15 +46,26 @@ class CursorChannel(Channel):
         """Where the hot spot is, pixels of the display's primary surface. Not updated in mouse mode CLIENT."""
         self.visible = False
         self._cache: dict[int, CursorShape] = {}
+        self._listeners: list[Callable[[], None]] = []
 
     def reset(self) -> None:
         self._cache.clear()
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` whenever shape, place or visibility are others. Returns a function that ends this."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _changed(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()
 
     @handles(Init, Set)
     def _set(self, message: Init | Set) -> None:
         self.position = (message.position.x, message.position.y)
         self.visible = message.visible
         self.shape = self._shape(message.cursor)
+        self._changed()
 
     def _shape(self, cursor: Cursor) -> CursorShape | None:
         shape = cursor.shape
@@ -79,14 +91,17 @@ class CursorChannel(Channel):
     @handles(Reset)
     def _reset(self, message: Reset) -> None:
         self.shape, self.visible = None, False
+        self._changed()
 
     @handles(Move)
     def _move(self, message: Move) -> None:
         self.position, self.visible = (message.position.x, message.position.y), True
+        self._changed()
 
     @handles(Hide)
     def _hide(self, message: Hide) -> None:
         self.visible = False
+        self._changed()
 
     @handles(InvalOne)
     def _inval_one(self, message: InvalOne) -> None:
