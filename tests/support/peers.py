@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -14,9 +15,14 @@ def require(program: str, install: str) -> str:
     install: the one-line command that installs it.
     """
     path = shutil.which(program)
-    if path:
-        return path
-    reason = f"{program} is not installed: {install}"
+    if path is None:
+        missing(f"{program} is not installed", install)
+    return path
+
+
+def missing(what: str, install: str) -> NoReturn:
+    """Skip the test for want of something, or fail it where CARAWAY_REQUIRE_PEERS=1."""
+    reason = f"{what}: {install}"
     if os.environ.get("CARAWAY_REQUIRE_PEERS") == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

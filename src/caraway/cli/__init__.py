@@ -21,6 +21,7 @@ COMMANDS = {
     "screenshot": "Save a picture of the screen.",
     "serve": "Serve a guest's screen, keys and sound.",
     "type": "Type text.",
+    "view": "Show the screen in a window, with keys and mouse.",
 }
 
 

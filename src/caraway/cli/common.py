@@ -27,7 +27,7 @@ FROM_VARIABLE = f"Without any the environment's {PASSWORD_VARIABLE}."
 class Server:
     """A server as the command line names it."""
 
-    uri: str
+    uri: str | Endpoint
     password: str | None
     password_file: str | None
     ca_file: str | None
