@@ -17,6 +17,7 @@ from support.captures import require as require_capture
 from support.certificates import Authority
 from support.guests import demo
 from support.moves import machines, move
+from support.peers import missing
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 OPEN = {"unix": True, "disable-ticketing": True}
@@ -77,6 +78,17 @@ async def test_type_line() -> None:
     async with demo(spice=OPEN) as vm:
         await run("type_line.py", vm.spice_uri(), 'echo "Hello, World!" | wc -c')
         assert await vm.wait_for("@line") == '@line echo "Hello, World!" | wc -c'
+
+
+async def test_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        import PySide6.QtWidgets  # noqa: F401
+    except ImportError as error:
+        missing(str(error), "pip install PySide6-Essentials")
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    async with demo(spice=OPEN) as vm:
+        await run("show.py", vm.spice_uri(), "seen by a person")
+        assert await vm.wait_for("@line") == "@line seen by a person"
 
 
 async def test_watch_changes() -> None:
