@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec
 
 from caraway.errors import CarawayError, LinkError, ProtocolError
-from caraway.server.connection import CLOSE_DEADLINE, READ_SIZE, Connection
+from caraway.server.connection import CLOSE_DEADLINE, SMALL_READ_SIZE, Connection
 from caraway.server.flow import Flow
 from caraway.server.given import Given, GivenKind
 from caraway.server.signal import Signal
@@ -62,7 +62,7 @@ class ServerChannel:
     """What the server announces in this channel's link."""
     max_size: ClassVar[int] = 1024
     """Bytes of the largest message that a client may send (spec/wire.md 5.1)."""
-    read_size: ClassVar[int] = READ_SIZE
+    read_size: ClassVar[int] = SMALL_READ_SIZE
     acked: ClassVar[bool] = False
     """Whether the client has to acknowledge messages."""
     interactive: ClassVar[bool] = False

@@ -17,8 +17,10 @@ from caraway.wire.framing import Frame, FrameReader, pack_header
 from caraway.wire.link import ServerLink
 
 READ_SIZE = 4 << 10
-"""Bytes asked of the socket at once: keys and pointer positions have some twenty each. Idle connections hold four times
-as much."""
+"""Bytes asked of the socket at once, in a link and on channels that carry files."""
+
+SMALL_READ_SIZE = 1 << 10
+"""On other channels: keys and pointer positions have some twenty each. Idle connections hold four times as much."""
 
 WRITE_BUFFER_HIGH = 32 << 10
 WRITE_BUFFER_LOW = 8 << 10
@@ -86,11 +88,13 @@ class Connection(asyncio.BufferedProtocol):
         assert link.request is not None
         self.client_capabilities = link.request.channel
 
-    def begin(self, max_size: int, read_size: int = READ_SIZE) -> None:
+    def begin(self, max_size: int, read_size: int = SMALL_READ_SIZE) -> None:
         """The link is done: read messages from now on, of at most so many bytes."""
         link = self.link
         self._reader = FrameReader(mini=link.mini_header, max_size=max_size, initial=link.rest, read_size=read_size)
         self._begun = True
+        if self._websocket is None:
+            self._inbox = memoryview(b"")
         if self._reader.crowded:
             self._pause()
 

@@ -110,7 +110,9 @@ class DisplayChannel(ServerChannel):
         self.dictionary: Dictionary | None = None
         """The GLZ images that this viewer has, on all its displays."""
         self.dictionary_id = 0
+        self._compression = self.options.image_compression
         self._preferred: ImageCompression | None = None
+        self._takes_lz4 = DisplayCapability.LZ4_COMPRESSION in connection.client_capabilities
         self._initialized = False
         self._window_pixels = 0
         """Of the GLZ images that the client keeps, as it said."""
@@ -383,14 +385,11 @@ class DisplayChannel(ServerChannel):
 
     def _settings(self) -> Settings:
         slow = self.viewer.low_bandwidth
-        compression = self._preferred or self.options.image_compression
+        compression = self._preferred or self._compression
         if self.connection.local and compression in (ImageCompression.AUTO_GLZ, ImageCompression.AUTO_LZ):
             compression = ImageCompression.OFF
         return Settings(
-            compression,
-            lz4=DisplayCapability.LZ4_COMPRESSION in self.connection.client_capabilities,
-            lossy=applies(self.options.jpeg, slow),
-            zlib=applies(self.options.zlib, slow),
+            compression, self._takes_lz4, applies(self.options.jpeg, slow), applies(self.options.zlib, slow)
         )
 
 

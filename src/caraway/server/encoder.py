@@ -45,6 +45,9 @@ _FLAT = 0.55
 _SAMPLED_ROWS = 32
 
 
+_PLAIN = {ImageCompression.AUTO_GLZ: ImageCompression.AUTO_LZ, ImageCompression.GLZ: ImageCompression.LZ}
+
+
 class Settings(NamedTuple):
     """What a viewer gets. Equal settings and equal pixels give equal images, unless a dictionary is used."""
 
@@ -63,8 +66,7 @@ class Settings(NamedTuple):
 
     def shareable(self) -> Settings:
         """The same without a dictionary."""
-        plain = {ImageCompression.AUTO_GLZ: ImageCompression.AUTO_LZ, ImageCompression.GLZ: ImageCompression.LZ}
-        return self._replace(compression=plain.get(self.compression, self.compression), zlib=False)
+        return Settings(_PLAIN.get(self.compression, self.compression), self.lz4, self.lossy)
 
 
 class Codec(enum.Enum):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from caraway.errors import LinkError
 from caraway.server.agent_client import AGENT_TOKENS, AgentClient
 from caraway.server.channel import ServerChannel
-from caraway.server.connection import Connection
+from caraway.server.connection import READ_SIZE, Connection
 from caraway.wire.capabilities import Capabilities, MainCapability
 from caraway.wire.constants import ChannelType
 from caraway.wire.framing import Frame
@@ -69,6 +69,7 @@ class MainChannel(ServerChannel):
         ]
     )
     max_size = 26624
+    read_size = READ_SIZE
     migrate_flags = MigrateFlags.NEED_FLUSH | MigrateFlags.NEED_DATA_TRANSFER
     before_begin = ServerChannel.before_begin | {
         message.id for message in (MigrateDstDoSeamless, MigrateDstDoHandOver, ClientMigrateEnd)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from caraway.errors import CodecError, LinkError, ProtocolError
 from caraway.server.channel import ServerChannel
-from caraway.server.connection import Connection
+from caraway.server.connection import READ_SIZE, Connection
 from caraway.wire.capabilities import Capabilities, SpicevmcCapability
 from caraway.wire.constants import ChannelType
 from caraway.wire.fields import Buffer
@@ -53,6 +53,7 @@ class SpicevmcChannel(ServerChannel):
 
     capabilities = Capabilities([SpicevmcCapability.DATA_COMPRESS_LZ4])
     max_size = MAX_UNCOMPRESSED
+    read_size = READ_SIZE
     interactive = True
     exclusive = True
     migrate_flags = MigrateFlags.NEED_FLUSH | MigrateFlags.NEED_DATA_TRANSFER
