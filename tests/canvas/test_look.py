@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from caraway.canvas.kernels.look import changed, equal_neighbours, line_sums, only_word
+from caraway.canvas.kernels.look import changed, equal_neighbours, line_sums, only_word, steps
 
 BAND, GAP = 4, 3
 
@@ -133,3 +133,13 @@ def test_steps_that_lead_nowhere_are_refused() -> None:
         equal_neighbours(picture, 0)
     with pytest.raises(ValueError, match="box"):
         changed(picture, picture, 0, 0, 2, 2, 0, GAP)
+
+
+@pytest.mark.parametrize(
+    ("stride", "start", "width", "height"),
+    [(40, 0, 10, 11), (40, 1, 10, 10), (36, 0, 10, 10), (40, -1, 10, 9), (40, 0, 1, 5), (40, 0, 5, 1)],
+)
+def test_pictures_that_are_not_in_their_data_are_refused(stride, start, width, height) -> None:
+    assert steps(bytes(400), 40, 0, 10, 10, 1) == (0, 85)
+    with pytest.raises(ValueError, match="picture"):
+        steps(bytes(400), stride, start, width, height, 1)

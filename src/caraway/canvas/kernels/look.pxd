@@ -10,3 +10,5 @@ cdef void _compare(const uint8_t *one, const uint8_t *other, Py_ssize_t width, u
 cdef bint _same(Py_buffer *one, Py_buffer *other, Py_ssize_t left, Py_ssize_t row, Py_ssize_t width) noexcept nogil
 cdef void _line_sums(Py_buffer *view, uint32_t *sums, Py_ssize_t lines, Py_ssize_t strips, Py_ssize_t apart, Py_ssize_t strip, Py_ssize_t step, uint32_t factor) noexcept nogil
 cdef Py_ssize_t _equal_neighbours(const uint8_t *row, Py_ssize_t width) noexcept nogil
+cdef Py_ssize_t _steps_at(const uint8_t *pixel, Py_ssize_t stride) noexcept nogil
+cdef int _step(const uint8_t *one, const uint8_t *other) noexcept nogil

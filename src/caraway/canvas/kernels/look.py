@@ -1,4 +1,4 @@
-"""Looks at pixels of four bytes: where two pictures differ, lines by which moved content is found, how flat they are.
+"""Looks at pixels of four bytes: where two pictures differ, how lines can be told apart, how flat or gradual they are.
 
 Pictures are two-dimensional buffers with strides, rows of words: numpy's arrays, also transposed ones. A guest may draw
 on them meanwhile: nothing relies on finding a difference twice.
@@ -6,10 +6,13 @@ on them meanwhile: nothing relies on finding a difference twice.
 
 import cython
 from cython.cimports.caraway.codecs.kernels.shim import load32
-from cython.cimports.cpython.buffer import Py_buffer, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+from cython.cimports.cpython.buffer import Py_buffer, PyBUF_SIMPLE, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cython.cimports.cpython.bytearray import PyByteArray_AsString
 from cython.cimports.libc.stdint import uint8_t, uint32_t
 from cython.cimports.libc.string import memcmp, memset
+
+STEP = cython.declare(cython.int, 60)
+"""Of the component that differs most: a step, as at the edge of a letter."""
 
 
 def changed(
@@ -111,6 +114,55 @@ def only_word(picture: object) -> int | None:
         return load32(first)
     finally:
         PyBuffer_Release(cython.address(view))
+
+
+def steps(
+    pixels: object,
+    stride: cython.Py_ssize_t,
+    start: cython.Py_ssize_t,
+    width: cython.Py_ssize_t,
+    height: cython.Py_ssize_t,
+    jump: cython.Py_ssize_t,
+) -> tuple[int, int]:
+    """How every so many pixels of a picture differ from their neighbours to the right, below, and below right.
+
+    start: byte of the first pixel. A difference counts -1, a step 4, and 2 if there is none, but 0 if there are none at
+    all. Gives the sum and for how many pixels. See spec/streams.md 2.4.
+    """
+    view: Py_buffer
+    if width <= 1 or height <= 1 or jump <= 0 or start < 0 or stride < 4 * width:
+        raise ValueError("no such picture")
+    PyObject_GetBuffer(pixels, cython.address(view), PyBUF_SIMPLE)
+    fits: cython.bint = start + (height - 1) * stride + 4 * width <= view.len
+    total: cython.Py_ssize_t = 0
+    count: cython.Py_ssize_t = 0
+    at: cython.Py_ssize_t = width // 2
+    pixel: cython.pointer(uint8_t)
+    if fits:
+        while at < (height - 1) * width:
+            # In the last column, the pixel before has neighbours on both sides.
+            pixel = cython.cast(cython.pointer(uint8_t), view.buf) + start + at // width * stride
+            pixel += 4 * min(at % width, width - 2)
+            total += _steps_at(pixel, stride)
+            count += 1
+            at += jump
+    PyBuffer_Release(cython.address(view))
+    if not fits:
+        raise ValueError("picture is larger than its data")
+    return total, count
+
+
+def _steps_at(pixel, stride):
+    right: cython.int = _step(pixel, pixel + 4)
+    below: cython.int = _step(pixel, pixel + stride)
+    beyond: cython.int = _step(pixel, pixel + stride + 4)
+    return 0 if right == 2 and below == 2 and beyond == 2 else right + below + beyond
+
+
+def _step(one, other):
+    """What a pair of pixels counts."""
+    largest: cython.int = max(abs(one[0] - other[0]), abs(one[1] - other[1]), abs(one[2] - other[2]))
+    return 2 if largest == 0 else 4 if largest >= STEP else -1
 
 
 def _look_at(picture, view):
