@@ -1,24 +1,19 @@
 """Real clients at our server: what they show is what the guest shows, what they type is what it gets."""
 
-import asyncio
-import contextlib
 import random
 import zlib
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import caraway
 from caraway.canvas.cursor import CursorShape
-from caraway.server import Display
 from caraway.wire.messages.inputs import KeyboardModifiers, MouseButton, MouseButtons
 from support.browser import browser, open_page, web_folder
+from support.c_client import c_client, rgb, until_same
 from support.desktop import desktop, window
 from support.peers import require, require_folder
 from support.serving import SeenGuest, serving, until
-from support.spice_gtk import SpiceGtk, spice_gtk
 
 SPICE_HTML5 = Path("/usr/share/spice-html5")
 WIDTH, HEIGHT = 400, 300
@@ -41,39 +36,11 @@ def paint(guest: SeenGuest, seed: int) -> None:
         pixels[(y * width + 30) * 4 : (y * width + 130) * 4] = bytes([seed * 40 & 255, 90, 160, 0]) * 100
 
 
-def rgb(display: Display) -> bytes:
-    out = bytearray(display.width * display.height * 3)
-    for channel in range(3):
-        out[channel::3] = bytes(display.pixels)[2 - channel :: 4]
-    return bytes(out)
-
-
 @pytest.fixture
 def guest() -> SeenGuest:
     made = SeenGuest(WIDTH, HEIGHT, name="Guest")
     paint(made, 1)
     return made
-
-
-@contextlib.asynccontextmanager
-async def c_client(port: int | None, *, display: int = 0, **options: Any) -> AsyncIterator[SpiceGtk]:
-    async with spice_gtk() as viewer:
-        viewer.do("connect", uri=f"spice://127.0.0.1:{port}", region=[0, 0, 8, 8], **options)
-        for channel in ("main", "display", "inputs"):
-            await viewer.wait("channel", type=channel, what="opened")
-        yield viewer
-
-
-async def until_same(viewer: SpiceGtk, display: Display, number: int = 0) -> None:
-    """Wait until the C client's picture equals a display's."""
-    picture: Any = None
-    wanted = zlib.crc32(rgb(display))
-    try:
-        async with asyncio.timeout(20):
-            while picture is None or picture["crc"] != wanted:
-                picture = await viewer.ask("picture", display=number)
-    except TimeoutError:
-        raise AssertionError(f"the C client shows something else: {picture}") from None
 
 
 async def test_the_c_client_shows_what_the_guest_shows(guest: SeenGuest) -> None:

@@ -146,6 +146,7 @@ class MainChannel(ServerChannel):
         self.listen(guest.pointer_changed, self._pointer_changed)
         self.listen(viewer.server.agent.changed, self._pointer_changed)
         self.listen(guest.ports_changed, self._ports_changed)
+        self.listen(viewer.server.freed, self._ports_changed)
         self._listed = set(self._entries())
         if not self.connection.local:
             self.spawn(self._watch())

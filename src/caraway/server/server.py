@@ -124,6 +124,8 @@ class Server:
         """A connection has come; it has not linked yet."""
         self.initialized: Signal[[ServerChannel]] = Signal()
         """A channel was linked."""
+        self.freed: Signal[[]] = Signal()
+        """A channel that only one viewer may have is to be had again."""
         self.disconnected: Signal[[Connection, ServerChannel | None]] = Signal()
         """A connection is over; with its channel, if it was linked."""
         self._context = tls if tls is None or isinstance(tls, ssl.SSLContext) else _context(*tls)
@@ -259,8 +261,9 @@ class Server:
         return [
             ChannelEntry(kind, id)
             for kind, channel in CHANNELS.items()
-            if kind is not ChannelType.MAIN and not (channel.interactive and viewer.view_only)
+            if kind is not ChannelType.MAIN
             for id in channel.ids(self.guest)
+            if (kind, id) in viewer.channels or self.may_open(viewer, kind, id)
         ]
 
     def has_room(self) -> bool:
@@ -332,6 +335,8 @@ class Server:
             log.info("viewer %s has left", viewer.address)
             if not self.viewers:
                 self._no_viewers.set()
+        elif channel.exclusive:
+            self.freed()
         await channel.aclose()
 
 
