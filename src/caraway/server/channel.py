@@ -299,7 +299,8 @@ class ServerChannel:
                 if time.monotonic() > turn_ends:
                     await asyncio.sleep(0)
                     turn_ends = time.monotonic() + TURN
-                await self._take(frame)
+                if not self._keeps(frame):
+                    await self._take(frame)
             await connection.readable()
 
     def _next(self) -> Frame | None:
@@ -314,21 +315,19 @@ class ServerChannel:
         except ProtocolError as error:
             raise ProtocolError(f"{self.name}: {error}") from None
 
-    async def _take(self, frame: Frame) -> None:
-        if (self._passes_on or self._kept is not None) and frame.type not in OF_CONNECTION:
-            self._keep(frame)
-        else:
-            await self._handle(frame)
-
-    def _keep(self, frame: Frame) -> None:
+    def _keeps(self, frame: Frame) -> bool:
+        """Whether a message is not to be taken now, or not here; then it is kept or passed on."""
+        if (self._kept is None and not self._passes_on) or frame.type in OF_CONNECTION:
+            return False
         if self._passes_on:
             self._pass_on(frame)
         elif self._kept is not None:
             self._kept.append(Frame(frame.type, bytes(frame.body)))
             if len(self._kept) > MAX_KEPT:
                 raise LinkError(f"{self.name}: more than {MAX_KEPT} messages wait for the guest")
+        return True
 
-    async def _handle(self, frame: Frame) -> None:
+    async def _take(self, frame: Frame) -> None:
         entry = self.handlers.get(frame.type)
         if entry is None or not (self._begun or frame.type in self.before_begin):
             known = base.messages(self.channel_type, Sender.CLIENT).get(frame.type)

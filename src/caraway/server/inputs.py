@@ -98,17 +98,20 @@ class InputsChannel(ServerChannel):
 
     def hand_over(self) -> bytes | None:
         state = super().hand_over()
-        for frame in self._held:
-            self._keep(frame)
-        self._held.clear()
+        while self._held:
+            self._keeps(self._held.popleft())
         return state
 
-    async def _handle(self, frame: Frame) -> None:
-        waits = self._held or self.viewer.server.guest_is_away
-        if not waits or frame.type in self.before_begin or frame.type == MigrateFlushMark.id:
-            await super()._handle(frame)
-        elif len(self._held) < MAX_HELD:
+    def _keeps(self, frame: Frame) -> bool:
+        if super()._keeps(frame):
+            return True
+        if frame.type in self.before_begin or frame.type == MigrateFlushMark.id:
+            return False
+        if not (self._held or self.viewer.server.guest_is_away):
+            return False
+        if len(self._held) < MAX_HELD:
             self._held.append(Frame(frame.type, bytes(frame.body)))
+        return True
 
     def _running_changed(self) -> None:
         if self.guest.running and self._held:
@@ -116,7 +119,7 @@ class InputsChannel(ServerChannel):
 
     async def _deliver(self) -> None:
         while self._held:
-            await super()._handle(self._held.popleft())
+            await self._take(self._held.popleft())
 
     def closed(self) -> None:
         if self._settling is not None:
