@@ -1,4 +1,4 @@
-"""The demonstration of `caraway demo`: a first look at a VM, then migrations of every kind under a viewer."""
+"""The demonstration of `caraway demo`: a first look at a guest, then migrations of every kind under a viewer."""
 
 from __future__ import annotations
 
@@ -15,23 +15,16 @@ from typing import Any
 
 import click
 
-from caraway.canvas.region import Box
+from caraway.cli.demo_hosts import CLICK, TEXT, Host, World
 from caraway.cli.gap import Record, Recorder
-from caraway.cli.outcome import ENTER, Keys, Outcome, print_table
+from caraway.cli.outcome import Outcome, print_table
 from caraway.cli.timeline import draw
 from caraway.client import Session, connect
 from caraway.errors import CarawayError, MigrationError
-from caraway.migration.destination import Destination
 from caraway.migration.reports import Cancelled, Reconnecting, Switching
-from caraway.qemu.guest_image import demo_guest
 from caraway.qemu.migration_plan import Phase, Plan, Progress
 from caraway.qemu.orchestrator import migrate
-from caraway.qemu.process import Qemu
 
-TEXT = "Hello from Caraway: SPICE in Python."
-CLICK = (520, 430)
-COUNTS = 50
-"""Changes of the guest's counter in a second; QEMU looks for them every 30 ms."""
 REST = 0.8
 """Seconds recorded on either side of a migration."""
 SLOW = 200_000
@@ -59,10 +52,10 @@ SCENARIOS = (
 
 
 class Demo:
-    """The whole demonstration."""
+    """The whole demonstration. world: where its hosts come from. view: show the sessions in a window, too."""
 
-    def __init__(self, folder: Path, *, quiet: bool) -> None:
-        self._folder = folder
+    def __init__(self, world: World[Any], folder: Path, *, quiet: bool, view: bool = False) -> None:
+        self._world, self._folder, self._view = world, folder, view
         self._quiet = quiet
         self._pictures: list[str] = []
 
@@ -71,9 +64,9 @@ class Demo:
         logging.getLogger("caraway").addHandler(logging.NullHandler())
         outcomes: dict[str, Outcome] = {}
         records: dict[str, Record] = {}
-        async with self._machine("host-0", seamless=True) as qemu:
-            self._say(f"{await qemu.wait_for('@ready')}: a VM on {qemu.spice_uri()}")
-            await self._first_look(qemu)
+        async with self._world.host("host-0", seamless=True) as host:
+            self._say(f"{await host.ready()} on {host.uri}")
+            await self._first_look(host)
         for scenario in SCENARIOS:
             outcomes[scenario.name], records[scenario.name] = await self._migrate(scenario)
         timeline = self._folder / "timeline.png"
@@ -89,47 +82,46 @@ class Demo:
 
     # the screen, the keyboard, the mouse
 
-    async def _first_look(self, qemu: Qemu) -> None:
-        async with connect(qemu.spice_uri()) as session:
+    async def _first_look(self, host: Host) -> None:
+        async with connect(host.uri) as session, self._showing(session):
             await session.display.ready()
             self._say(f"connected to {session.main.vm_name!r}: {session.display.size} pixels")
             await session.inputs.type(TEXT + "\n")
-            self._say(f"typed; the guest read {(await qemu.wait_for('@line')).removeprefix('@line ')!r}")
+            self._say(f"typed; the guest read {await host.line()!r}")
             await session.inputs.click(*CLICK)
-            self._say(f"clicked at {CLICK}; the guest says {await qemu.wait_for('@button')}")
-            await qemu.ask("freeze", "@ok")
+            self._say(f"clicked at {CLICK}; the guest says {await host.clicked()}")
+            truth = await host.freeze()
             await session.display.wait_stable()
             self._picture(session, "screen")
-            await self._compare(qemu, session)
+            self._compare(truth, session)
 
-    async def _compare(self, qemu: Qemu, session: Session) -> None:
+    def _compare(self, screen: bytes, session: Session) -> None:
         from PIL import Image
 
-        with Image.open(io.BytesIO(await qemu.screendump())) as truth:
+        with Image.open(io.BytesIO(screen)) as truth:
             own = session.display.screenshot()
             if truth.convert("RGB").tobytes() != own.rgb:
-                raise CarawayError("the picture differs from QEMU's own screendump")
-        self._say(f"all {own.width * own.height:,} pixels equal QEMU's own screendump")
+                raise CarawayError(f"the picture differs from {self._world.compares_with}")
+        self._say(f"all {own.width * own.height:,} pixels equal {self._world.compares_with}")
 
     # migrations
 
     async def _migrate(self, scenario: Scenario) -> tuple[Outcome, Record]:
         async with AsyncExitStack() as stack:
             source, target = [
-                await stack.enter_async_context(self._machine(name, seamless=scenario.seamless, incoming=incoming))
+                await stack.enter_async_context(self._world.host(name, seamless=scenario.seamless, incoming=incoming))
                 for name, incoming in (("host-a", False), ("host-b", True))
             ]
-            await source.wait_for("@ready")
-            await source.ask(f"rate {COUNTS}", "@ok")
+            await source.ready()
             session = await stack.enter_async_context(
-                connect(source.spice_uri(), migration=scenario.follows)  # type: ignore[arg-type]
+                connect(source.uri, migration=scenario.follows)  # type: ignore[arg-type]
             )
             await session.display.ready()
+            await stack.enter_async_context(self._showing(session))
             await session.inputs.type(f"{scenario.name} migration: ")
             channels, session_id = dict(session.channels), session.main.session_id
-            await source.ask("count", "@count")
-            heard = len(source.lines)
-            async with Recorder(session, Box(24, 72, 400, 196), Box(20, 10, 240, 38)) as recorder:
+            await source.count()
+            async with Recorder(session, self._world.counter, self._world.title) as recorder:
                 await asyncio.sleep(REST)
                 self._picture(session, f"{scenario.name}-before")
                 downtime = await self._move(scenario, source, target, session)
@@ -137,8 +129,7 @@ class Demo:
             self._picture(session, f"{scenario.name}-after")
             here = source if scenario.cancelled else target
             await session.inputs.press("enter")
-            await here.wait_for(f"@key {ENTER} up")
-            keys = Keys([*list(source.lines)[heard:], *target.lines])
+            keys = await self._world.keys(source, target, here)
         record = recorder.record
         begin, end = record.gap
         kept = sum(session.channels.get(key) is channel for key, channel in channels.items())
@@ -156,10 +147,10 @@ class Demo:
         self._say(f"{scenario.name}: the picture stood still for {outcome.picture_gap_ms} ms")
         return outcome, record
 
-    async def _move(self, scenario: Scenario, source: Qemu, target: Qemu, session: Session) -> float | None:
-        """Migrate; gives the VM's downtime, None if it did not move."""
+    async def _move(self, scenario: Scenario, source: Host, target: Host, session: Session) -> float | None:
+        """Migrate; gives the guest's downtime, None if it did not move."""
         if scenario.cancelled:
-            await source.qmp("migrate-set-parameters", **{"max-bandwidth": SLOW})
+            await source.limit(SLOW)
         watching = asyncio.create_task(self._watch(session, scenario))
         work: asyncio.Task[Any]
         with self._bar(scenario.name) as bar:
@@ -169,14 +160,13 @@ class Demo:
                 if scenario.cancelled and news.phase is Phase.MIGRATING and news.transferred > SLOW // 4:
                     work.cancel()
 
-            assert target.spice is not None
             plan = Plan(
-                uri=f"unix:{target.directory}/migration",
-                destination=Destination("127.0.0.1", target.spice.port),
+                uri=target.transfer,
+                destination=target.destination,
                 reconnect=scenario.follows == "switch-host",
                 link_deadline=1.0 if scenario.follows == "switch-host" else 9.0,
             )
-            work = asyncio.create_task(migrate(source, target, plan, progress=progress))
+            work = asyncio.create_task(migrate(source.side, target.side, plan, progress=progress))
             try:
                 report = await work
             except asyncio.CancelledError:
@@ -196,12 +186,19 @@ class Demo:
                 self._picture(session, f"{scenario.name}-during")
 
     @asynccontextmanager
-    async def _machine(self, name: str, *, seamless: bool, incoming: bool = False) -> AsyncIterator[Qemu]:
-        kernel = await asyncio.to_thread(demo_guest)
-        spice: dict[str, str | int | bool] = {"disable-ticketing": True, "seamless-migration": seamless}
-        extra = ("-incoming", "defer") if incoming else ()
-        async with Qemu(kernel, spice=spice, vga="qxl", memory=32, name=name, extra=extra) as qemu:
-            yield qemu
+    async def _showing(self, session: Session) -> AsyncIterator[None]:
+        """Have a window on a session, if one is wanted."""
+        if not self._view:
+            yield
+            return
+        from caraway.viewer import show_session
+
+        window = asyncio.create_task(show_session(session, title="Caraway"))
+        try:
+            yield
+        finally:
+            window.cancel()
+            await asyncio.gather(window, return_exceptions=True)
 
     # telling
 

@@ -69,6 +69,11 @@ SOCKET = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--share", "sharing", flag_value="share", help="The same as --sharing share.")
 @click.option("--view-only", is_flag=True, help="Viewers may look, and not touch.")
+@click.option(
+    "--seamless-migration/--no-seamless-migration",
+    default=True,
+    help="Viewers that move with their guest keep the state of their channels.  [default: on]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Say as JSON where it serves, and how it ended.")
 def command(
     guest: str,

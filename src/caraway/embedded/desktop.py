@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -142,11 +143,16 @@ class Desktop:
         self.model = model
         self.layout = Layout.of(model.width, model.height)
         self.canvas = Canvas(model.width, model.height)
-        self._background = background(model.width, model.height)
+        self._is_complete = False
         text = self.layout.text
         columns = text.width // (COLUMNS * self.layout.scale) - 1
         model.terminal.fit(columns, (text.height - 8) // self.layout.line)
-        self.paint(self.canvas.box)
+
+    def complete(self) -> None:
+        """See to it that all of it is painted: before, only what was painted is there."""
+        if not self._is_complete:
+            self.paint(self.canvas.box)
+            self._is_complete = True
 
     def paint(self, box: Box) -> None:
         """Paint a part of it anew."""
@@ -154,7 +160,7 @@ class Desktop:
         if clip is None:
             return
         self.canvas.clip = clip
-        self.canvas.put(self.canvas.box, self._background)
+        self.canvas.put(self.canvas.box, background(self.model.width, self.model.height))
         for paint, where in (
             (self._bar, self.layout.bar),
             (self._counter, self.layout.counter),
@@ -314,6 +320,7 @@ def _digits(value: int) -> str:
     return f"{value % 10**DIGITS:0{DIGITS}}"
 
 
+@functools.lru_cache(2)
 def background(width: int, height: int) -> Pixels:
     """A slope of colour with caraway seeds strewn over it, one in each cell of 72 pixels."""
     pixels = np.zeros((height, width, 4), np.uint8)

@@ -150,13 +150,18 @@ class EmbeddedGuest(Guest):
         return True
 
     def _begin_picture(self) -> None:
+        self._take_picture()
+        self._desktop.complete()
+        self._compose(self._desktop.canvas.box)
+
+    def _take_picture(self) -> None:
+        """What is in the memory is the picture."""
         model = self._model
         self._desktop = Desktop(model)
         self._pixels: Pixels = np.frombuffer(self.memory.view, np.uint8, 4 * model.width * model.height)
         self._pixels = self._pixels.reshape(model.height, model.width, 4)
         self._film = self._desktop.film()
         self._frame = self._film_frame()
-        self._compose(self._desktop.canvas.box)
 
     def _film_frame(self) -> Pixels:
         home = self._desktop.layout.video
@@ -164,6 +169,7 @@ class EmbeddedGuest(Guest):
 
     def _next_frame(self) -> None:
         model, before = self._model, self._film
+        self._desktop.complete()
         model.frames += 1
         if model.video == 2:
             model.way += SPEED
@@ -197,6 +203,7 @@ class EmbeddedGuest(Guest):
     @video.setter
     def video(self, mode: int) -> None:
         before = self._film
+        self._desktop.complete()
         self._model.video = mode
         self._film = self._desktop.film()
         self._show(_around(before, self._film))
@@ -393,10 +400,8 @@ class EmbeddedGuest(Guest):
         model = Model.load(state["model"])
         if not (self._can_be(model.width, model.height) and 0 < model.rate <= MAX_RATE):
             raise ValueError(f"a display of {model.width}x{model.height} pixels, {model.rate} ticks a second")
-        pixels = bytes(self.memory.view[: 4 * model.width * model.height])
         self._model = model
-        self._begin_picture()
-        self.memory.view[: len(pixels)] = pixels
+        self._take_picture()
         self._keyboard.load(state["keyboard"])
         self._agent.load(state["agent"])
         self.seen.load(state["seen"])
@@ -412,7 +417,7 @@ class EmbeddedGuest(Guest):
 
     def state(self) -> bytes:
         """All of the state as one value: that of the devices, and the pages of memory that are not empty."""
-        devices, pages = self.device_state(), list(self.memory.used())
+        devices, pages = self.device_state(), self.memory.used()
         parts = [_HEAD.pack(_MAGIC, len(devices), len(pages)), devices]
         for number in pages:
             parts += [_PAGE.pack(number), bytes(self.memory.page(number))]

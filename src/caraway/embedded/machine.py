@@ -13,14 +13,18 @@ import logging
 import os
 import time
 from collections.abc import Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
+from caraway.client.screenshot import Screenshot
 from caraway.embedded import transfer
 from caraway.embedded.guest import EmbeddedGuest
 from caraway.embedded.memory import PAGE
+from caraway.embedded.seen import Button
 from caraway.errors import CarawayError, LinkError, ProtocolError
 from caraway.migration.notifier import End, MigrationNotifier, Occurrence, Start
 from caraway.server import Server
+from caraway.server.commands import OURS
 from caraway.server.qmp import Command, CommandError, Parameter
 from caraway.server.signal import Signal
 from caraway.server.tasks import Tasks
@@ -110,6 +114,12 @@ class Machine:
             Command("cont", self.cont),
             Command("query-name", lambda: {"name": guest.name}),
             Command("query-chardev", self.query_chardev),
+            Command(
+                "screendump",
+                self.screendump,
+                (Parameter("filename"), Parameter("format", values=("ppm", "png"), optional=True)),
+            ),
+            Command(f"{OURS}query_seen", self.query_seen),
             Command("query-migrate", self.query_migrate),
             Command("query-migrate-capabilities", self.query_migrate_capabilities),
             Command("query-migrate-parameters", self.query_migrate_parameters),
@@ -166,6 +176,27 @@ class Machine:
         """The ports that are SPICE channels, and the agent's."""
         ports = [*self.guest.ports, *([self.guest.agent] if self.guest.agent is not None else [])]
         return [{"label": port.name, "filename": "spicevmc", "frontend-open": port.opened} for port in ports]
+
+    def screendump(self, filename: str, format: str = "ppm") -> Info:
+        """Write what the guest shows to a file."""
+        display = self.guest.display
+        picture = Screenshot(display.width, display.height, bytes(display.pixels[: 4 * display.width * display.height]))
+        try:
+            if format == "png":
+                data = picture.png()
+            else:
+                data = b"P6\n%d %d\n255\n" % (picture.width, picture.height) + picture.rgb
+            Path(filename).write_bytes(data)
+        except (OSError, ValueError) as error:
+            raise CommandError(f"failed to open file '{filename}': {error}") from None
+        return {}
+
+    def query_seen(self) -> Info:
+        """What the guest has seen of its keyboard and its pointer's buttons, oldest first."""
+        seen = self.guest.seen
+        keys = [{"code": key.code, "down": key.down} for key in seen.keys]
+        buttons = [event.button.name.lower() for event in seen.pointer if isinstance(event, Button) and event.down]
+        return {"keys": keys, "buttons": buttons}
 
     def _stop(self, state: RunState) -> None:
         self.state = state
@@ -333,7 +364,7 @@ class Machine:
         try:
             writer.write(transfer.greeting(memory))
             memory.take_dirty()
-            numbers = list(memory.used())
+            numbers = memory.used()
             self._set(Status.ACTIVE)
             while True:
                 self._rounds += 1

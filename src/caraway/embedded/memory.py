@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import numpy as np
 
 from caraway.canvas.region import Box
 
@@ -33,10 +33,11 @@ class Memory:
         self._dirty[:] = bytes(self.pages)
         return numbers
 
-    def used(self) -> Iterable[int]:
+    def used(self) -> list[int]:
         """The pages that are not all zero."""
-        empty = bytes(PAGE)
-        return (number for number in range(self.pages) if self.page(number) != empty)
+        words = np.frombuffer(self.view, np.uint64).reshape(self.pages, -1)
+        found: list[int] = np.flatnonzero(words.any(axis=1)).tolist()
+        return found
 
     def page(self, number: int) -> memoryview:
         """The bytes of a page."""
@@ -44,5 +45,5 @@ class Memory:
 
     def clear(self) -> None:
         """All zero, and all written."""
-        self.view[:] = bytes(len(self.view))
+        np.frombuffer(self.view, np.uint8)[:] = 0
         self._dirty[:] = b"\1" * self.pages

@@ -124,6 +124,9 @@ class InputsChannel(ServerChannel):
     def closed(self) -> None:
         if self._settling is not None:
             self._settling.cancel()
+        if self.viewer.server.departures.moved:
+            while self._held:
+                self._pass_on(self._held.popleft())
         if self.departed:
             return
         for key in reversed(self._held_keys):

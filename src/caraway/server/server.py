@@ -26,7 +26,7 @@ from caraway.server.channels import CHANNELS
 from caraway.server.connection import CLOSE_DEADLINE, Connection
 from caraway.server.departures import Announcement, Departures
 from caraway.server.display_options import DisplayOptions
-from caraway.server.given import Given
+from caraway.server.given import Given, GivenKind
 from caraway.server.guest import Display, Guest
 from caraway.server.listener import Listener
 from caraway.server.signal import Signal
@@ -34,6 +34,7 @@ from caraway.server.ticket_keys import TicketKeys
 from caraway.server.viewer import Viewer
 from caraway.wire.capabilities import Capabilities
 from caraway.wire.constants import ChannelType
+from caraway.wire.framing import Frame
 from caraway.wire.messages.hand_over import TOKEN_SIZE
 from caraway.wire.messages.main import ChannelEntry
 
@@ -207,8 +208,12 @@ class Server:
     def take_over(self, given: Given) -> None:
         """Take what the source's `departures.handed_over` tells, in its order."""
         viewer = self.viewers.get(given.viewer)
-        if viewer is not None and viewer.arrival is not None:
+        if viewer is None:
+            return
+        if viewer.arrival is not None:
             viewer.arrival.take_over(given)
+        elif given.kind is GivenKind.MESSAGE and given.channel in viewer.channels:
+            viewer.channels[given.channel].give(Frame(given.type, given.data))
 
     def migrate_start(self) -> None:
         """The guest's migration has begun."""
