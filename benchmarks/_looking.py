@@ -1,7 +1,7 @@
 """Our client as a program of its own for `server.py`: it draws what comes and compares it with a file of pixels.
 
-For each line on the standard input it tells in JSON how many bytes have come on its display channel, and whether its
-picture equals the file in every pixel.
+For each line on the standard input it tells in JSON how many bytes have come on its display channel, how many frames
+were seen since the line before, by their marks, and whether its picture equals the file in every pixel.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import struct
 import sys
 
 import numpy as np
+from _scenes import MARK_LEFT, MARK_SIDE, MARK_TOP
 
+from caraway.canvas.screen import Change
 from caraway.client import connect
 
 BYTES_RECEIVED = 128
@@ -40,6 +42,15 @@ async def main() -> None:
     async with connect(options.uri) as session:
         display = session.display
         await display.ready()
+        seen = set()
+
+        def changed(change: Change) -> None:
+            surface = display.screen.surface
+            if surface is not None:
+                at = (MARK_TOP + MARK_SIDE // 2) * surface.stride + 4 * (MARK_LEFT + MARK_SIDE // 2)
+                seen.add((surface.data[at] >> 4, surface.data[at + 1] >> 4))
+
+        display.screen.listen(changed)
         wire = display.connection._transport.get_extra_info("socket")
         while await commands.readline():
             surface = display.screen.surface
@@ -49,7 +60,8 @@ async def main() -> None:
                 "<Q", wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), BYTES_RECEIVED
             )
             equal = bool((shown[..., :3] == guest[..., :3]).all())
-            print(json.dumps({"bytes": count, "equal": equal}), flush=True)
+            print(json.dumps({"bytes": count, "frames": len(seen), "equal": equal}), flush=True)
+            seen.clear()
 
 
 if __name__ == "__main__":

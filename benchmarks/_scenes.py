@@ -11,6 +11,15 @@ from _pictures import LEADING, Array, desktop, photo, random, text
 Script = Callable[[Array], Iterator[None]]
 """Draws the next frame each time that it is asked."""
 
+MARK_LEFT, MARK_TOP, MARK_SIDE = 304, 16, 16
+"""Where pixels tell which frame it is."""
+
+
+def mark(screen: Array, frame: int) -> None:
+    """Make a frame known, also after some loss."""
+    place = slice(MARK_TOP, MARK_TOP + MARK_SIDE), slice(MARK_LEFT, MARK_LEFT + MARK_SIDE)
+    screen[place][..., :3] = 8 + frame % 16 * 16, 8 + frame // 16 % 16 * 16, 128
+
 
 def scroll(screen: Array) -> Iterator[None]:
     """A terminal scrolls by a line a frame."""
