@@ -180,6 +180,7 @@ SAME = """(() => {
 
 async def test_our_client_shows_what_the_guest_shows(guest: SeenGuest) -> None:
     async with serving(guest) as server, caraway.connect(f"spice://127.0.0.1:{server.port}") as session:
+        await session.display.ready()
         for seed in (1, 2, 3):
             paint(guest, seed)
             guest.damage()
