@@ -114,8 +114,7 @@ class InputsChannel(Channel):
             return
         for message in messages:
             super().send(message)
-            if isinstance(message, KeyUp):
-                self._held.let_go(message.code)
+            self._held.sent(message)
         self._delivery = asyncio.get_running_loop().call_later(HELD_INTERVAL, self._deliver)
 
     def _stop_delivering(self) -> None:
@@ -143,8 +142,7 @@ class InputsChannel(Channel):
             self._held.keep(message)
             return
         super().send(message)
-        if isinstance(message, KeyUp):
-            self._held.let_go(message.code)
+        self._held.sent(message)
 
     async def aclose(self) -> None:
         """Close once the server has read all keys and the last position."""
