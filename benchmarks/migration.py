@@ -12,11 +12,11 @@ of both clients.
 
 The definitions are those of spec/migration.md, section 14. `gap` is the pause between the last change of the counter's
 pixels from the source and the first one from the target, `longest` the longest pause of the whole recording; pictures
-without the counter do not count, and a change that comes in pieces counts when it is complete. `blank` is the time in
-which the picture was gone or was not the guest's. `keys_lost` are those pressed that neither guest has read. `link` is
-from the announcement until the target has all links, `resume` from RESUME at the target to the end of the gap. Times
-are milliseconds, medians of the runs; the ratio is ours over the C client's (smaller is better). Round trips are what
-the delay adds to the gap or to linking, in round-trip times.
+without the counter do not count, a change that comes in pieces counts when it is complete, and a counter painted anew
+just as it was is no change. `blank` is the time in which the picture was gone or was not the guest's. `keys_lost`
+are those pressed that neither guest has read. `link` is from the announcement until the target has all links, `resume`
+from RESUME at the target to the end of the gap. Times are milliseconds, medians of the runs; the ratio is ours over the
+C client's (smaller is better). Round trips are what the delay adds to the gap or to linking, in round-trip times.
 
 Needs the C client's bindings (`apt-get install python3-gi gir1.2-spiceclientglib-2.0`).
 """
@@ -28,6 +28,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import statistics
 import subprocess
 import sys
@@ -202,8 +203,7 @@ async def move(source: Host, target: Host, mode: str) -> MigrationReport:
 
 def watch(events: list[Event], began: float, ended: float) -> tuple[list[float], float]:
     """When changes of the counter were complete, and the seconds without it."""
-    frames: list[float] = []
-    last: int | None = None
+    pieces: list[tuple[float, int | None]] = []
     blank, blank_since = 0.0, None
     for event in events:
         name, now = event["event"], event["t"]
@@ -215,14 +215,21 @@ def watch(events: list[Event], began: float, ended: float) -> tuple[list[float],
             if blank_since is not None:
                 blank += now - blank_since
                 blank_since = None
-            if event["crc"] != last:
-                last = event["crc"]
-                if frames and now - frames[-1] < PIECES:
-                    frames.pop()
-                frames.append(now)
+            pieces.append((now, event["crc"]))
     if blank_since is not None:
         blank += ended - blank_since
-    return [began, *frames, ended], blank
+    return [began, *changes(pieces), ended], blank
+
+
+def changes(pieces: list[tuple[float, int | None]]) -> list[float]:
+    """When the counter was complete and not what it was: where it was painted anew as before, nothing has changed."""
+    times: list[float] = []
+    last: int | None = None
+    for (now, crc), (later, _) in pairwise([*pieces, (math.inf, None)]):
+        if later - now >= PIECES and crc != last:
+            last = crc
+            times.append(now)
+    return times
 
 
 async def case(mode: str, rtt: float, runs: int) -> dict[str, list[Run]]:
