@@ -118,7 +118,8 @@ class Demo:
             )
             await session.display.ready()
             await stack.enter_async_context(self._showing(session))
-            await session.inputs.type(f"{scenario.name} migration: ")
+            await session.inputs.type(f"{scenario.name} migration:\n")
+            await source.line()
             channels, session_id = dict(session.channels), session.main.session_id
             await source.count()
             async with Recorder(session, self._world.counter, self._world.title) as recorder:

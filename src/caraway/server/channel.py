@@ -108,7 +108,7 @@ class ServerChannel:
         """What the client had said at the source."""
         self._kept: deque[Frame] | None = None
         """What it says while it is not known where the guest goes on."""
-        self._passes_on = False
+        self._passes_on = self._owes_end = False
         self.departed = False
         """Whether it goes on at another host."""
 
@@ -203,13 +203,18 @@ class ServerChannel:
         kept, self._kept = self._kept or (), None
         for frame in kept:
             self._pass_on(frame)
-        self._passes_on = True
+        self._passes_on = self._owes_end = True
 
     def _pass_on(self, frame: Frame) -> None:
-        end = frame.type == MigrateFlushMark.id
-        kind = GivenKind.END if end else GivenKind.MESSAGE
-        given = Given(self.viewer.id, self.key, kind, bytes(frame.body), 0 if end else frame.type)
-        self.viewer.server.departures.handed_over(given)
+        if frame.type == MigrateFlushMark.id:
+            self._pass_end()
+        else:
+            given = Given(self.viewer.id, self.key, GivenKind.MESSAGE, bytes(frame.body), frame.type)
+            self.viewer.server.departures.handed_over(given)
+
+    def _pass_end(self) -> None:
+        self._owes_end = False
+        self.viewer.server.departures.handed_over(Given(self.viewer.id, self.key, GivenKind.END))
 
     def depart(self) -> None:
         """Hand the channel over to the target: nothing but its state is sent from here on."""
@@ -289,6 +294,8 @@ class ServerChannel:
                 disconnect()
             self.flow.on_room = lambda: None
             self.closed()
+            if self._owes_end:
+                self._pass_end()
             await self._tasks.aclose()
 
     async def _read(self) -> None:

@@ -333,7 +333,11 @@ class Server:
         if viewer.arrival is not None:
             viewer.arrival.lost(channel)
         if channel.channel_type is ChannelType.MAIN:
-            viewer.end("its main channel is closed")
+            if viewer.departed:
+                # Other channels may have something to read yet that is for the target.
+                asyncio.get_running_loop().call_later(CLOSE_DEADLINE, viewer.end, "it has gone to another host")
+            else:
+                viewer.end("its main channel is closed")
             if self.viewers.get(viewer.id) is viewer:
                 del self.viewers[viewer.id]
                 self.departures.gone(viewer)

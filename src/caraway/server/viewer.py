@@ -45,6 +45,8 @@ class Viewer:
         self.latency = START_LATENCY
         """Milliseconds that its media clock is behind the server's."""
         self.link_measured: Signal[[]] = Signal()
+        self.departed = False
+        """Whether it goes on at another host."""
         self.arrival: Arrival | None = None
         """While it comes from another host."""
 
@@ -92,6 +94,7 @@ class Viewer:
 
     def depart(self) -> None:
         """Hand every channel over to the target of a migration."""
+        self.departed = True
         for channel in list(self.channels.values()):
             try:
                 channel.depart()
@@ -117,6 +120,7 @@ class Viewer:
 
     def let_go(self) -> None:
         """The guest is at the target, and so is the state of the channels."""
+        self.departed = True
         for channel in list(self.channels.values()):
             channel.let_go()
 
