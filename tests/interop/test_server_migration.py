@@ -12,7 +12,9 @@ import pytest
 from caraway.embedded import EmbeddedGuest
 from caraway.migration.destination import Destination
 from caraway.migration.reports import Mode
-from caraway.migration.source import Outcome
+from caraway.migration.source_events import (
+    Outcome,
+)
 from caraway.server import Server
 from support.c_client import c_client, until_same
 from support.serving import until

@@ -20,8 +20,18 @@ from caraway.migration.events import (
 from caraway.migration.handover import TABLE as CHANNEL_TABLE
 from caraway.migration.handover import ChannelHandover, Stage, Step
 from caraway.migration.machine import Always
+from caraway.migration.source import TABLE as SOURCE_TABLE
+from caraway.migration.source import WAITS as SOURCE_WAITS
+from caraway.migration.source import SourceMigration
+from caraway.migration.source import State as SourceState
+from caraway.migration.source import Wait as SourceWait
 from caraway.migration.states import WAITS, ChannelDue, State, Wait
 from caraway.migration.table import diagram, trigger_name
+from caraway.migration.target import TABLE as TARGET_TABLE
+from caraway.migration.target import WAITS as TARGET_WAITS
+from caraway.migration.target import State as TargetState
+from caraway.migration.target import TargetArrival
+from caraway.migration.target import Wait as TargetWait
 from caraway.wire.messages.common import Migrate, MigrateData
 from caraway.wire.messages.main import (
     Init,
@@ -47,6 +57,12 @@ MESSAGES = (
     MigrateEnd,
     MigrateSwitchHost,
 )
+TABLES = [
+    (TABLE, State.IDLE),
+    (CHANNEL_TABLE, Stage.LIVE),
+    (SOURCE_TABLE, SourceState.IDLE),
+    (TARGET_TABLE, TargetState.ARRIVING),
+]
 DUE = {State.LINKING, State.LINKED_SEMI, State.LINKED_SEAMLESS, State.SWITCHING_SEAMLESS}
 """States in which a channel may have a deadline."""
 
@@ -71,6 +87,15 @@ def test_channel_deadlines(state):
     assert ((state, ChannelDue) in TABLE) == (state in DUE)
 
 
+@pytest.mark.parametrize(
+    ("table", "waits", "states", "kinds"),
+    [(SOURCE_TABLE, SOURCE_WAITS, SourceState, SourceWait), (TARGET_TABLE, TARGET_WAITS, TargetState, TargetWait)],
+)
+def test_servers_deadlines_run_where_they_are_handled(table, waits, states, kinds):
+    for state, wait in itertools.product(states, kinds):
+        assert ((state, wait) in table) == (wait in waits.get(state, ()))
+
+
 def test_table_knows_nothing_else():
     assert {trigger for _, trigger in TABLE} <= {*EVENTS, *MESSAGES, *Wait, Always, ChannelDue}
 
@@ -83,11 +108,14 @@ def test_completion_edges_leave_their_state_and_have_a_guard():
 
 
 def test_only_the_last_edge_has_no_guard():
+    for table, _ in TABLES:
+        for edges in table.values():
+            assert all(edge.when is not None for edge in edges[:-1])
     for edges in [*TABLE.values(), *CHANNEL_TABLE.values()]:
         assert all(edge.when is not None for edge in edges[:-1])
 
 
-@pytest.mark.parametrize(("table", "initial"), [(TABLE, State.IDLE), (CHANNEL_TABLE, Stage.LIVE)])
+@pytest.mark.parametrize(("table", "initial"), TABLES)
 def test_every_state_can_be_reached(table, initial):
     reached, new = set(), {initial}
     while new:
@@ -96,7 +124,7 @@ def test_every_state_can_be_reached(table, initial):
     assert reached == set(type(initial))
 
 
-@pytest.mark.parametrize("machine", [ClientMigration, ChannelHandover])
+@pytest.mark.parametrize("machine", [ClientMigration, ChannelHandover, SourceMigration, TargetArrival])
 def test_no_guard_or_action_is_dead(machine):
     classes = [cls for cls in machine.__mro__ if cls.__module__.startswith("caraway.migration")]
     source = "".join(inspect.getsource(inspect.getmodule(cls)) for cls in classes)
@@ -112,7 +140,7 @@ def test_stages_take_only_the_steps_that_make_sense():
     assert all((stage, Step.DROP) in CHANNEL_TABLE for stage in stages_with_a_link)
 
 
-@pytest.mark.parametrize(("table", "initial"), [(TABLE, State.IDLE), (CHANNEL_TABLE, Stage.LIVE)])
+@pytest.mark.parametrize(("table", "initial"), TABLES)
 def test_diagrams_show_every_edge(table, initial):
     full, leaving = diagram(table, initial), diagram(table, initial, loops=False)
     edges = list(itertools.chain.from_iterable(table.values()))

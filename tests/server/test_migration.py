@@ -14,7 +14,9 @@ from caraway.client import Session
 from caraway.embedded import EmbeddedGuest
 from caraway.migration.destination import Destination
 from caraway.migration.reports import Mode
-from caraway.migration.source import Outcome
+from caraway.migration.source_events import (
+    Outcome,
+)
 from caraway.server import Server
 from caraway.wire.constants import ChannelType
 from support.serving import until

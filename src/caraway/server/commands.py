@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 
 from caraway.errors import AuthError, EndpointError, MigrationError
 from caraway.migration.destination import Destination
-from caraway.migration.source import Outcome, Over, Report, ViewerFailed, ViewerLeft, ViewerLinked
+from caraway.migration.source_events import (
+    Outcome,
+    Over,
+    Report,
+    ViewerFailed,
+    ViewerLeft,
+    ViewerLinked,
+)
 from caraway.server.given import Given, GivenKind
 from caraway.server.qmp import Command, CommandError, Parameter
 from caraway.wire.constants import ChannelType

@@ -27,7 +27,9 @@ from caraway.server.tasks import Tasks
 from caraway.server.unix_socket import UnixSocket
 
 if TYPE_CHECKING:
-    from caraway.migration.source import Report
+    from caraway.migration.source_events import (
+        Report,
+    )
     from caraway.server.channel import ServerChannel
     from caraway.server.connection import Connection
     from caraway.server.server import Server

@@ -11,9 +11,8 @@ from caraway.errors import MigrationError, ProtocolError
 from caraway.migration.channels import MAIN
 from caraway.migration.destination import Destination
 from caraway.migration.reports import Mode
-from caraway.migration.source import (
-    LEAVE_DEADLINE,
-    LINK_DEADLINE,
+from caraway.migration.source import LEAVE_DEADLINE, LINK_DEADLINE, SourceMigration, State
+from caraway.migration.source_events import (
     Action,
     Announce,
     Cut,
@@ -30,8 +29,6 @@ from caraway.migration.source import (
     Resumed,
     Returned,
     Send,
-    SourceMigration,
-    State,
     Stayed,
     Stopped,
     TakeBack,
