@@ -35,8 +35,9 @@ from caraway.wire.messages.inputs import MouseButton, MouseButtons
 from support.serving import until
 
 try:
+    import shiboken6
     from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-    from PySide6.QtGui import QFocusEvent, QImage, QKeyEvent, QWheelEvent
+    from PySide6.QtGui import QFocusEvent, QImage, QKeyEvent, QMouseEvent, QWheelEvent
     from PySide6.QtTest import QTest
     from PySide6.QtWidgets import QApplication
 
@@ -66,7 +67,7 @@ class Scene:
     def __init__(self, app: QApplication, guest: EmbeddedGuest, server: Server) -> None:
         self.app, self.guest, self.server = app, guest, server
         uri = f"spice://127.0.0.1:{server.port}?password=secret"
-        self.window = ViewerWindow(lambda: caraway.connect(uri))
+        self.window = ViewerWindow(lambda last: caraway.connect(last or uri))
         self.window.show()
 
     async def until(self, true: Callable[[], object], what: str = "") -> None:
@@ -100,8 +101,7 @@ class Scene:
     async def close(self) -> None:
         if isinstance(self.window.console, ThreadedConsole):
             await asyncio.to_thread(self.window.console.stop)
-        self.window.close()
-        self.app.processEvents()
+        self.window.finish()
 
 
 @contextlib.asynccontextmanager
@@ -286,6 +286,38 @@ async def test_a_relative_mouse_is_captured_and_let_go(app: QApplication) -> Non
         assert not view.is_captured
 
 
+async def test_a_captured_mouse_that_is_put_back_has_not_moved(
+    app: QApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = EmbeddedGuest(640, 480)
+    guest.set_absolute_pointer(False)
+    async with shown(app, guest) as scene:
+        view = scene.window.view
+        await scene.until(lambda: view.size().toTuple() == (640, 480), "the guest's size")
+        put: list[object] = []
+        monkeypatch.setattr(view, "_put_back", lambda: (put.append(1), setattr(view, "_is_put_back", True)))
+        view.is_captured, view._mouse_at = True, view.rect().center()
+
+        def at(x: int, y: int) -> None:
+            place = QPointF(view.rect().center() + QPoint(x, y))
+            none = Qt.MouseButton.NoButton
+            scene.app.sendEvent(
+                view, QMouseEvent(QEvent.Type.MouseMove, place, place, none, none, Qt.KeyboardModifier.NoModifier)
+            )
+
+        at(50, 0)
+        assert not put
+        # The last two of these are on their way while the pointer is put back.
+        for x in (130, 150, 170):
+            at(x, 0)
+        assert len(put) == 1
+        at(0, 0)
+        at(10, 5)
+        await scene.until(lambda: sum(event.dy for event in guest.seen.pointer) == 5)  # type: ignore[union-attr]
+        assert sum(event.dx for event in guest.seen.pointer) == 180  # type: ignore[union-attr]
+        view.is_captured = False
+
+
 async def test_the_end_is_told_and_reconnecting_helps(scene: Scene) -> None:
     before = scene.window.view.pictures
     for viewer in list(scene.server.viewers.values()):
@@ -362,7 +394,7 @@ async def test_a_program_shows_the_session_that_it_has(app: QApplication) -> Non
             showing.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await showing
-        assert not window.isVisible()
+        assert not shiboken6.isValid(window)
         assert session.error is None
 
         showing = asyncio.create_task(show_session(session))
@@ -375,12 +407,13 @@ async def test_a_program_shows_the_session_that_it_has(app: QApplication) -> Non
 
 
 async def test_a_session_that_cannot_begin_closes_the_window(app: QApplication) -> None:
-    window = ViewerWindow(lambda: caraway.connect("spice+unix:///nowhere/at/all"))
+    window = ViewerWindow(lambda last: caraway.connect("spice+unix:///nowhere/at/all"))
     window.show()
     async with asyncio.timeout(DEADLINE):
         while window.isVisible():
             app.processEvents()
             await asyncio.sleep(0.005)
+    window.finish()
     assert isinstance(window.error, LinkError)
 
 

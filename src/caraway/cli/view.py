@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import click
 
 from caraway.cli.common import Server, fail, server_options
@@ -20,11 +23,16 @@ def command(server: Server, fullscreen: bool, enlarge: bool, as_json: bool) -> N
     """
     from caraway.viewer import view
 
+    def begin(last: Endpoint | None) -> Any:
+        if last is None:
+            return dataclasses.replace(server, uri=endpoint).connect()
+        # A host that the VM has moved to is known by what its predecessor said.
+        return dataclasses.replace(server, uri=last, ca_file=None, host_subject=None).connect()
+
     try:
         endpoint = Endpoint.of(server.uri)
-        server.uri = endpoint
         view(
-            server.connect,
+            begin,
             title=endpoint.title or "",
             fullscreen=fullscreen or endpoint.viewer.fullscreen,
             enlarge=enlarge,

@@ -12,16 +12,21 @@ from caraway.errors import CarawayError
 if TYPE_CHECKING:
     from caraway.client.connect import Connecting
     from caraway.client.session import Session
+    from caraway.endpoint import Endpoint
 
 INSTALL = "pip install 'caraway[viewer]'"
 
 
 def view(
-    connect: Callable[[], Connecting], *, title: str = "", fullscreen: bool = False, enlarge: bool = False
+    connect: Callable[[Endpoint | None], Connecting],
+    *,
+    title: str = "",
+    fullscreen: bool = False,
+    enlarge: bool = False,
 ) -> None:
     """Show a window until it is closed, or the process gets SIGINT or SIGTERM. Call it in the main thread.
 
-    connect: begins a session; called again when the user wants to reconnect.
+    connect: begins a session; when the user wants to reconnect it gets the endpoint of the last one, before that None.
     enlarge: a picture smaller than the window is made larger.
     Raises CarawayError if Qt cannot be used, or what the first session could not begin with. Where there is no desktop
     Qt ends the process; the reason is said on the standard error.

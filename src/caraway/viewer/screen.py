@@ -62,7 +62,8 @@ class ScreenWidget(QWidget):
         self.console: Console | None = None
         self.pictures = 0
         """How often the picture has changed."""
-        self.is_captured = False
+        self.is_captured = self._is_put_back = False
+        self._mouse_at = QPoint()
         self._surface: Surface | None = None
         self._image: QImage | None = None
         self._pressed: list[int] = []
@@ -232,22 +233,36 @@ class ScreenWidget(QWidget):
         return max(0, min(x, width - 1)), max(0, min(y, height - 1))
 
     def capture(self, on: bool) -> None:
-        """Keep the mouse in the middle of the widget and send how it is moved, and keep the keyboard; or let go."""
+        """Keep the mouse about the middle of the widget and send how it is moved, keep the keyboard; or let go."""
         if on == self.is_captured:
             return
         self.is_captured = on
         if on:
             self.grabMouse()
             self.grabKeyboard()
-            QCursor.setPos(self.mapToGlobal(self._middle()))
+            self._mouse_at = self.mapFromGlobal(QCursor.pos())
+            self._put_back()
         else:
             self.releaseMouse()
             self.releaseKeyboard()
         self._cursor_changed()
         self.capture_changed.emit(on)
 
-    def _middle(self) -> QPoint:
-        return self.rect().center()
+    def _motion(self, at: QPoint) -> None:
+        """Send how the captured mouse has moved since it was heard of last."""
+        far = (at - self.rect().center()).manhattanLength()
+        # There may be word of moves from before it was put back.
+        if self._is_put_back and far < (at - self._mouse_at).manhattanLength():
+            self._mouse_at, self._is_put_back = self.rect().center(), False
+        moved, self._mouse_at = at - self._mouse_at, at
+        if self.console is not None and not moved.isNull():
+            self.console.move(moved.x(), moved.y())
+        if far > min(self.width(), self.height()) // 4 and not self._is_put_back:
+            self._put_back()
+
+    def _put_back(self) -> None:
+        self._is_put_back = True
+        QCursor.setPos(self.mapToGlobal(self.rect().center()))
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802
         if self.console is None or self._surface is None:
@@ -256,10 +271,7 @@ class ScreenWidget(QWidget):
             self.capture(False)
             self.console.place(*self._pixel(event.position()))
         elif self.is_captured:
-            moved = event.position().toPoint() - self._middle()
-            if not moved.isNull():
-                self.console.move(moved.x(), moved.y())
-                QCursor.setPos(self.mapToGlobal(self._middle()))
+            self._motion(event.position().toPoint())
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
         name = BUTTONS.get(event.button())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import shiboken6
 from PySide6.QtCore import QMessageLogContext, QSize, Qt, QTimer, QtMsgType, qInstallMessageHandler
 from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import QApplication, QFrame, QLabel, QMainWindow, QPushButton, QVBoxLayout
@@ -21,6 +23,7 @@ from caraway.viewer.screen import ScreenWidget
 if TYPE_CHECKING:
     from caraway.client.connect import Connecting
     from caraway.client.session import Session
+    from caraway.endpoint import Endpoint
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +50,13 @@ class ViewerWindow(QMainWindow):
     """
 
     def __init__(
-        self, connect: Callable[[], Connecting] | None = None, *, title: str = "", enlarge: bool = False
+        self, connect: Callable[[Endpoint | None], Connecting] | None = None, *, title: str = "", enlarge: bool = False
     ) -> None:
         super().__init__()
         self._connect, self._title = connect, title
         self.error: CarawayError | None = None
         self.console: Console | None = None
+        self._last: Endpoint | None = None
         self.view = ScreenWidget(enlarge=enlarge)
         self._has_begun = False
         self._fitted: QSize | None = None
@@ -80,12 +84,15 @@ class ViewerWindow(QMainWindow):
             self.reconnect()
 
     def reconnect(self) -> None:
-        """Begin a session."""
+        """Begin a session, where the last one was."""
         if self._connect is None:
             return
         self._over.hide()
         self._host.setText("connecting")
-        console = ThreadedConsole(self._connect)
+        session = self.console.session if self.console else None
+        if session is not None:
+            self._last = session.endpoint
+        console = ThreadedConsole(functools.partial(self._connect, self._last))
         self.show_console(console)
         console.start()
         self.view.setFocus()
@@ -94,11 +101,19 @@ class ViewerWindow(QMainWindow):
         """Show this one from now on, and be done with the one before."""
         self._leave()
         self.console = console
+        # Python's collector works in whichever thread it is: what Qt has made must not be for it to delete.
+        console.setParent(self)
         console.began.connect(self._began)
         console.said.connect(self.say)
         console.ended.connect(self._ended)
         self.view.show_console(console)
         console.changed.connect(self._pictured)
+
+    def finish(self) -> None:
+        """Close it, and delete what Qt has made for it; `error` stays."""
+        self.close()
+        QApplication.processEvents()
+        shiboken6.delete(self)
 
     def say(self, text: str, goes_on: bool) -> None:
         """Tell something in the status line: for a while, or as long as it goes on."""
@@ -200,7 +215,7 @@ class _Over(QFrame):
         self.again.setFocus()
 
 
-def show(connect: Callable[[], Connecting], *, title: str, fullscreen: bool, enlarge: bool) -> None:
+def show(connect: Callable[[Endpoint | None], Connecting], *, title: str, fullscreen: bool, enlarge: bool) -> None:
     """Run a window with sessions of its own until it is closed. Raises what the first could not begin with."""
     app = _application()
     window = ViewerWindow(connect, title=title, enlarge=enlarge)
@@ -213,6 +228,7 @@ def show(connect: Callable[[], Connecting], *, title: str, fullscreen: bool, enl
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+        window.finish()
     if window.error is not None:
         raise window.error
 
@@ -234,8 +250,7 @@ async def show_session(session: Session, *, title: str, fullscreen: bool, enlarg
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
-        window.close()
-        app.processEvents()
+        window.finish()
 
 
 def _appear(window: ViewerWindow, *, fullscreen: bool) -> None:
@@ -259,6 +274,8 @@ def _application() -> QApplication:
             print(f"caraway: there can be no window: {heard[0]}", file=sys.stderr, flush=True)
             os._exit(CarawayError.exit_code)
 
+    # A captured mouse is heard of step by step, or being put back would look like a move.
+    QApplication.setAttribute(Qt.ApplicationAttribute.AA_CompressHighFrequencyEvents, False)
     before = qInstallMessageHandler(hear)
     try:
         return QApplication(["caraway"])
