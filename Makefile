@@ -34,10 +34,10 @@ build: .venv/.kernels ## Virtual environment with the package (editable), its ke
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@
 
-demo: ## See it work: a VM of our own, its screen, keys and clicks; pictures go to OUT
-	@ci/install-packages ci/packages-demo.txt
+demo: ## See it work: a guest that moves to another server under its viewer; pictures go to OUT; QEMU=1 for real VMs
+	@ci/install-packages $(if $(QEMU),ci/packages-demo-qemu.txt,ci/packages-demo.txt)
 	@$(MAKE) build
-	@$(BIN)/caraway demo -o $(OUT)
+	@$(BIN)/caraway demo -o $(OUT) $(if $(QEMU),--qemu) $(if $(VIEW),--view)
 
 test: ## Run the tests, all in WORKERS processes, or T="tests/wire -k init"
 	@ci/install-packages ci/packages.txt

@@ -15,8 +15,12 @@ from caraway.migration.handover import TABLE as CHANNEL
 from caraway.migration.handover import Stage
 from caraway.migration.notifier import TABLE as NOTIFIER
 from caraway.migration.notifier import Phase
+from caraway.migration.source import TABLE as SOURCE
+from caraway.migration.source import State as SourceState
 from caraway.migration.states import State
 from caraway.migration.table import diagram
+from caraway.migration.target import TABLE as TARGET
+from caraway.migration.target import State as TargetState
 
 COLUMN, ROW, WIDTH, HEIGHT = 230.0, 100.0, 156.0, 34.0
 BEND = 0.12
@@ -56,6 +60,28 @@ MACHINES = {
             "Parked": (2, 0),
             "AwaitingData": (3, 0.9),
             "Swapped": (2.2, 2.4),
+        },
+    ),
+    "source": Machine(
+        diagram(SOURCE, SourceState.IDLE, loops=False),
+        {
+            "Idle": (0, 1.5),
+            "Asking": (1, 0),
+            "Announced": (2.3, 0),
+            "Recalling": (1, 2.8),
+            "Leaving": (2.3, 2),
+            "Moved": (3.2, 2.8),
+        },
+    ),
+    "target": Machine(
+        diagram(TARGET, TargetState.ARRIVING, loops=False),
+        {
+            "Arriving": (0, 1.5),
+            "Agreed": (1.5, 0),
+            "Expected": (1.5, 1.2),
+            "Ended": (1.5, 2.4),
+            "Settled": (3, 0.8),
+            "Dropped": (3, 3.2),
         },
     ),
     "notifier": Machine(
