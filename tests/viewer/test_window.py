@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 import caraway
-from caraway.client.keyboard import KEYS
+from caraway.client.keyboard import KEYS, chord
 from caraway.embedded import EmbeddedGuest
 from caraway.embedded.seen import Button, Key, Moved, Placed
 from caraway.endpoint import Endpoint
@@ -39,7 +39,7 @@ try:
     from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
     from PySide6.QtGui import QFocusEvent, QImage, QKeyEvent, QMouseEvent, QWheelEvent
     from PySide6.QtTest import QTest
-    from PySide6.QtWidgets import QApplication
+    from PySide6.QtWidgets import QApplication, QMenu
 
     from caraway.viewer.console import MAX_ACTIONS, ThreadedConsole, told_of
     from caraway.viewer.keys import scancode
@@ -184,6 +184,14 @@ async def test_keys_arrive_once_and_in_order(scene: Scene) -> None:
     QTest.keyClick(scene.window.view, Qt.Key.Key_Return)
     codes = [0x1E, 0x30, 0x39, 0x2E, 0x0C, 0x2C, 0x1C]
     await scene.sees([Key(code, down) for code in codes for down in (True, False)])
+
+
+async def test_keys_that_the_desktop_would_take_are_in_a_menu(scene: Scene) -> None:
+    actions = {action.text(): action for action in scene.window.findChild(QMenu).actions()}
+    actions["Ctrl+Alt+Delete"].trigger()
+    codes = [KEYS[name] for name in ("ctrl", "alt", "delete")]
+    await scene.sees([Key(code, True) for code in codes] + [Key(code, False) for code in codes[::-1]])
+    assert [chord(text) for text in actions]
 
 
 async def test_repeats_are_pressed_again_and_released_once(scene: Scene) -> None:

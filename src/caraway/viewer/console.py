@@ -116,6 +116,10 @@ class Console(QObject):
         """A key goes up."""
         self._do(lambda inputs: inputs.key_up(code), is_release=True)
 
+    def press(self, chord: str) -> None:
+        """Keys are pressed together and released, such as `ctrl+alt+delete`."""
+        self._do(lambda inputs: inputs.press(chord))
+
     def button_down(self, name: Button) -> bool:
         """A button goes down. False: that is lost, and its release need not be told."""
         return self._do(lambda inputs: inputs.button_down(name))

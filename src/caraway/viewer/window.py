@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import shiboken6
 from PySide6.QtCore import QMessageLogContext, QSize, Qt, QTimer, QtMsgType, qInstallMessageHandler
 from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
-from PySide6.QtWidgets import QApplication, QFrame, QLabel, QMainWindow, QPushButton, QVBoxLayout
+from PySide6.QtWidgets import QApplication, QFrame, QLabel, QMainWindow, QMenu, QPushButton, QToolButton, QVBoxLayout
 
 from caraway.errors import CarawayError
 from caraway.viewer.console import Console, ThreadedConsole
@@ -33,10 +33,13 @@ SAID_FOR = 5000
 FRAME = 1 / 60
 """Seconds between two looks at the window, where a program's own loop does the looking."""
 
+CHORDS = ("Ctrl+Alt+Delete", "Ctrl+Alt+Backspace", *(f"Ctrl+Alt+F{n}" for n in range(1, 8)), "Print", "Super")
+
 STYLE = """
 QMainWindow { background: #101416 }
 QStatusBar { background: #0c1a22; color: #9fb3b8 }
 QStatusBar QLabel { color: #9fb3b8; padding: 1px 6px }
+QStatusBar QToolButton { color: #9fb3b8; border: none; padding: 1px 14px 1px 6px }
 #over { background: rgba(12, 26, 34, 230); border: 1px solid #ffb84d; border-radius: 8px }
 #over QLabel { color: #f2efe6; padding: 6px }
 """
@@ -69,6 +72,7 @@ class ViewerWindow(QMainWindow):
         self.statusBar().addWidget(self._host)
         self.statusBar().addWidget(self._said, 1)
         self.statusBar().addPermanentWidget(self._facts)
+        self.statusBar().addPermanentWidget(self._chords())
         self._over = _Over(self)
         self._over.again.clicked.connect(self.reconnect)
         self.view.capture_changed.connect(self._captured)
@@ -132,6 +136,22 @@ class ViewerWindow(QMainWindow):
         else:
             self.showFullScreen()
         self.statusBar().setVisible(not self.isFullScreen())
+
+    def _chords(self) -> QToolButton:
+        """A menu of keys that the desktop would take for itself."""
+        menu = QMenu(self)
+        for chord in CHORDS:
+            menu.addAction(chord).triggered.connect(functools.partial(self._press, chord))
+        button = QToolButton()
+        button.setText("Keys")
+        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        button.setMenu(menu)
+        return button
+
+    def _press(self, chord: str) -> None:
+        if self.console is not None:
+            self.console.press(chord)
 
     def _began(self) -> None:
         self._has_begun = True
