@@ -393,7 +393,7 @@ class EmbeddedGuest(Guest):
         """
         try:
             self._load(json.loads(state))
-        except (ValueError, TypeError, KeyError, LookupError, AttributeError, OverflowError) as error:
+        except (ValueError, TypeError, KeyError, LookupError, AttributeError, OverflowError, RecursionError) as error:
             raise ProtocolError(f"embedded guest: not a state: {error!r}") from None
 
     def _load(self, state: dict[str, Any]) -> None:
