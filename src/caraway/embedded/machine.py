@@ -10,18 +10,19 @@ import asyncio
 import contextlib
 import enum
 import logging
-import os
 import time
-from collections.abc import Coroutine, Mapping
+import uuid
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from caraway.client.screenshot import Screenshot
 from caraway.embedded import transfer
+from caraway.embedded.address import Address
 from caraway.embedded.guest import EmbeddedGuest
-from caraway.embedded.memory import PAGE
+from caraway.embedded.memory import PAGE, Memory
 from caraway.embedded.seen import Button
-from caraway.errors import CarawayError, LinkError, ProtocolError
+from caraway.errors import CarawayError, EndpointError, LinkError, ProtocolError
 from caraway.migration.notifier import End, MigrationNotifier, Occurrence, Start
 from caraway.server import Server
 from caraway.server.commands import OURS
@@ -35,15 +36,18 @@ CONNECT_DEADLINE = 10.0
 SILENCE = 30.0
 """Seconds that the other host may take to take or to say something."""
 
+GREETING_DEADLINE = 5.0
+"""Seconds that whoever connects has to say that it is a source."""
+
+MAX_STRANGERS = 8
+"""Connections that have not said so."""
+
 DEFAULT_BANDWIDTH = 128 << 20
 """Bytes a second."""
 
 DEFAULT_DOWNTIME = 300
 MAX_DOWNTIME = 2_000_000
 """Milliseconds."""
-
-BURST = 0.02
-"""Seconds of bandwidth that are sent at once."""
 
 Info = Mapping[str, object]
 
@@ -79,7 +83,7 @@ _FENCE = "pause-before-switchover"
 class Machine:
     """Of one guest and its server: `commands` for a control socket, whose `emit` listens to `event`.
 
-    incoming: the guest comes from another host: an address, `tcp:HOST:PORT`, or `defer` until `migrate-incoming`.
+    incoming: the guest comes from another host: `tcp:HOST:PORT`, `unix:PATH`, or `defer` until `migrate-incoming`.
     """
 
     def __init__(self, guest: EmbeddedGuest, server: Server, *, incoming: str | None = None) -> None:
@@ -101,18 +105,28 @@ class Machine:
         """Whether the guest is the target's."""
         self._moving: asyncio.Task[None] | None = None
         self._tasks = Tasks()
-        self._listening: asyncio.Server | None = None
+        self._changed = asyncio.Event()
+        """The bandwidth is another, or the target has said something."""
+        self._ran = True
+        """Whether the guest ran when it was stopped to be moved."""
+        self._starts = True
+        """Whether a guest that comes may run."""
+        self._addresses: list[Info] = []
+        self._listening = contextlib.ExitStack()
+        self._strangers = 0
         self._taking = False
         self._forget = server.departures.announced.connect(self._announced)
         if incoming is not None:
             self.state = RunState.INMIGRATE
             guest.pause()
             guest.set_incoming(True)
+        flags = [Parameter(name, "boolean", optional=True) for name in ("blk", "inc", "detach", "resume")]
         commands = (
             Command("query-status", self.query_status),
             Command("stop", self.stop),
             Command("cont", self.cont),
-            Command("query-name", lambda: {"name": guest.name}),
+            Command("query-name", lambda: {"name": guest.name} if guest.name else {}),
+            Command("query-uuid", lambda: {"UUID": str(guest.uuid or uuid.UUID(int=0))}),
             Command("query-chardev", self.query_chardev),
             Command(
                 "screendump",
@@ -132,7 +146,7 @@ class Machine:
                     Parameter("downtime-limit", "integer", optional=True),
                 ),
             ),
-            Command("migrate", self.migrate, (Parameter("uri"), Parameter("detach", "boolean", optional=True))),
+            Command("migrate", self.migrate, (Parameter("uri"), *flags)),
             Command("migrate-incoming", self.migrate_incoming, (Parameter("uri"),)),
             Command("migrate-continue", self.migrate_continue, (Parameter("state"),)),
             Command("migrate_cancel", self.migrate_cancel),
@@ -148,9 +162,8 @@ class Machine:
     async def aclose(self) -> None:
         """End what is under way; the guest stays as it is."""
         self._forget()
+        self._listening.close()
         await self._tasks.aclose()
-        if self._listening is not None:
-            self._listening.close()
 
     # commands: the guest
 
@@ -160,6 +173,7 @@ class Machine:
 
     def stop(self) -> Info:
         """Let the guest stand still."""
+        self._starts = False
         if self.state is RunState.RUNNING:
             self._stop(RunState.PAUSED)
         return {}
@@ -168,6 +182,7 @@ class Machine:
         """Let the guest go on."""
         if self.state is RunState.FINISH_MIGRATE:
             raise CommandError("Migration is not finalized yet")
+        self._starts = True
         if self.state in (RunState.PAUSED, RunState.POSTMIGRATE):
             self._resume()
         return {}
@@ -218,11 +233,8 @@ class Machine:
             found["status"] = self.status.value
         if self._error:
             found["error-desc"] = self._error
-        if self._listening is not None:
-            found["socket-address"] = [
-                {"type": "inet", "host": made[0], "port": str(made[1]), "ipv6" if ":" in made[0] else "ipv4": True}
-                for made in (each.getsockname() for each in self._listening.sockets)
-            ]
+        if self._addresses:
+            found["socket-address"] = self._addresses
         if self._incoming is None and self.status not in (Status.NONE, Status.SETUP, Status.FAILED, Status.CANCELLED):
             found["ram"] = {
                 "total": self.guest.memory.pages * PAGE,
@@ -275,22 +287,27 @@ class Machine:
             raise CommandError("Parameter 'downtime_limit' expects an integer in the range of 0 to (2000 * 1000) ms")
         self._bandwidth = self._bandwidth if max_bandwidth is None else max_bandwidth
         self._downtime = self._downtime if downtime_limit is None else downtime_limit
+        self._changed.set()
         return {}
 
-    def migrate(self, uri: str, detach: bool = False) -> Info:
+    def migrate(self, uri: str, resume: bool = False, **_: bool) -> Info:
         """Move the guest to the host that listens there."""
+        if resume:
+            raise CommandError("Cannot resume if there is no paused migration")
         if self.state is RunState.INMIGRATE:
             raise CommandError("Guest is waiting for an incoming migration")
         if self.status in _UNDER_WAY:
             raise CommandError("There's a migration process in progress")
         if self.state in (RunState.POSTMIGRATE, RunState.FINISH_MIGRATE):
             raise CommandError("Can't migrate the vm that was paused due to previous migration")
-        host, port = _address(uri)
+        with _refusing():
+            address = Address.parse(uri, "Parameter 'uri' expects a valid migration protocol")
         self._error, self._incoming, self._given = "", None, False
         self._sent = self._remaining = self._rounds = self._dirtied = 0
         self._began = _now()
         self._set(Status.SETUP)
-        self._moving = self._spawn(self._move(host, port))
+        self._moving = self._spawn(self._move(address))
+        self._moving.add_done_callback(self._moved)
         return {}
 
     def migrate_continue(self, state: str) -> Info:
@@ -313,160 +330,206 @@ class Machine:
         """Listen for the guest."""
         if self._incoming is None or self.state is not RunState.INMIGRATE:
             raise CommandError("'-incoming' was not specified on the command line")
-        if self._listening is not None:
+        if self._addresses:
             raise CommandError("The incoming migration has already been started")
-        host, port = _address(uri)
-        self._set(Status.SETUP)
-        try:
-            self._listening = await asyncio.start_server(self._accept, host, port, limit=1 << 20)
-        except (OSError, OverflowError) as error:
-            raise CommandError(f"Failed to bind socket: {error}") from None
+        with _refusing():
+            address = Address.parse(uri, f"unknown migration protocol: {uri}")
+            self._set(Status.SETUP)
+            self._addresses = await address.listen(self._accept, self._listening)
         return {}
 
     # the source
 
-    async def _move(self, host: str, port: int) -> None:
-        runs = self.guest.running
+    async def _move(self, address: Address) -> None:
         try:
-            await self._send_all(host, port, runs)
+            await self._send_all(address)
         except asyncio.CancelledError:
-            if self._given:
-                self._complete()
-            else:
-                self._stay(Status.CANCELLED, runs)
-        except (OSError, CarawayError, asyncio.IncompleteReadError, TimeoutError) as error:
+            if not self._given:
+                raise
+            self._complete()
+        except (OSError, CarawayError, TimeoutError) as error:
             self._error = str(error) or type(error).__name__
-            log.warning("the migration to %s:%d failed: %s", host, port, self._error)
-            self._stay(Status.FAILED, runs)
+            log.warning("the migration to %s failed: %s", address, self._error)
+            self._stay(Status.FAILED)
         else:
             self._complete()
+
+    def _moved(self, moving: asyncio.Task[None]) -> None:
+        """A task that is cancelled before it begins cannot say so itself."""
+        if moving.cancelled():
+            self._stay(Status.CANCELLED)
 
     def _complete(self) -> None:
         self._took, self._total_time = _now() - self._stopped_at, _now() - self._began
         self.state = RunState.POSTMIGRATE
         self._set(Status.COMPLETED)
 
-    def _stay(self, status: Status, runs: bool) -> None:
+    def _stay(self, status: Status) -> None:
         if self.state is RunState.FINISH_MIGRATE:
             self.state = RunState.PAUSED
-            if runs:
+            if self._ran:
                 self._resume()
         self._set(status)
 
-    async def _send_all(self, host: str, port: int, runs: bool) -> None:
+    async def _send_all(self, address: Address) -> None:
         memory, guest = self.guest.memory, self.guest
         try:
             async with asyncio.timeout(CONNECT_DEADLINE):
-                reader, writer = await asyncio.open_connection(host, port)
-        except OSError as error:
-            why = os.strerror(error.errno) if error.errno else error
-            raise LinkError(f"Failed to connect to '{host}:{port}': {why}") from None
+                reader, writer = await address.connect()
+        except TimeoutError:
+            raise LinkError(f"Failed to connect to '{address}' within {CONNECT_DEADLINE:g} s") from None
+        answer = asyncio.ensure_future(reader.read(1))
+        answer.add_done_callback(lambda _: self._changed.set())
+        link = transfer.Link(writer, answer)
         try:
             writer.write(transfer.greeting(memory))
             memory.take_dirty()
             numbers = memory.used()
+            self._next_round()
             self._set(Status.ACTIVE)
             while True:
-                self._rounds += 1
-                await self._send_pages(writer, numbers)
+                began, before = _now(), self._sent
+                await self._send_pages(link, numbers)
+                took = max(_now() - began, 0.001)
                 numbers = memory.take_dirty()
-                self._remaining = len(numbers) * PAGE
-                if not self._bandwidth or self._remaining <= self._bandwidth * self._downtime / 1000:
+                self._remaining, self._dirtied = len(numbers) * PAGE, int(len(numbers) / took)
+                rate = (self._sent - before) / took
+                rate = min(rate, self._bandwidth) if self._bandwidth else rate
+                if self._remaining <= rate * self._downtime / 1000:
                     break
-            self._stopped_at = _now()
+                self._next_round()
+            self._stopped_at, self._ran = _now(), guest.running
             self._stop(RunState.FINISH_MIGRATE)
             if self._capabilities[_FENCE]:
-                await self._wait_at_fence(writer)
-            await self._send_pages(writer, [*dict.fromkeys([*numbers, *memory.take_dirty()])])
-            await self._send(writer, transfer.devices(guest.device_state()))
+                await self._wait_at_fence(link)
+            self._next_round()
+            # A viewer's window may have another size meanwhile: nothing may come between the last page and the devices.
+            while numbers := [*dict.fromkeys([*numbers, *memory.take_dirty()])]:
+                await self._send_pages(link, numbers)
+                numbers = []
+            await self._send(link, transfer.devices(guest.device_state()))
             async with asyncio.timeout(SILENCE):
-                if await reader.readexactly(1) != transfer.LOADED:
+                if await answer != transfer.LOADED:
                     raise ProtocolError("the target has not loaded the guest")
             # From here on the guest is the target's, whatever becomes of this connection.
-            writer.write(transfer.run(runs))
+            writer.write(transfer.run(self._ran))
             self._given = True
         finally:
+            answer.cancel()
+            await asyncio.gather(answer, return_exceptions=True)
             writer.close()
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(1.0):
                     await writer.wait_closed()
 
-    async def _wait_at_fence(self, writer: asyncio.StreamWriter) -> None:
+    def _next_round(self) -> None:
+        self._rounds += 1
+        if self._capabilities["events"]:
+            self.event("MIGRATION_PASS", {"pass": self._rounds})
+
+    async def _wait_at_fence(self, link: transfer.Link) -> None:
         self._fence.clear()
         self._set(Status.PRE_SWITCHOVER)
-        while not self._fence.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SILENCE / 4):
-                    await self._fence.wait()
-            await self._send(writer, transfer.pages(self.guest.memory, ()))
+        passing = asyncio.ensure_future(self._fence.wait())
+        waiting: set[asyncio.Future[Any]] = {passing, link.answer}
+        try:
+            while not self._fence.is_set():
+                await asyncio.wait(waiting, timeout=SILENCE / 4, return_when=asyncio.FIRST_COMPLETED)
+                await self._send(link, transfer.pages(self.guest.memory, ()))
+        finally:
+            passing.cancel()
         self._set(Status.DEVICE)
 
-    async def _send_pages(self, writer: asyncio.StreamWriter, numbers: list[int]) -> None:
+    async def _send_pages(self, link: transfer.Link, numbers: list[int]) -> None:
         for at in range(0, len(numbers), transfer.MAX_PAGES):
             self._remaining = (len(numbers) - at) * PAGE
-            await self._send(writer, transfer.pages(self.guest.memory, numbers[at : at + transfer.MAX_PAGES]))
+            await self._send(link, transfer.pages(self.guest.memory, numbers[at : at + transfer.MAX_PAGES]))
         self._remaining = 0
 
-    async def _send(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+    async def _send(self, link: transfer.Link, data: bytes) -> None:
         began = _now()
-        writer.write(data)
-        async with asyncio.timeout(SILENCE):
-            await writer.drain()
+        await link.send(data, SILENCE)
         self._sent += len(data)
-        ahead = len(data) / self._bandwidth - (_now() - began) if self._bandwidth else 0.0
-        await asyncio.sleep(max(ahead, 0.0))
+        await asyncio.sleep(0)
+        # A guest that stands still does not wait for the bandwidth.
+        while self._bandwidth and self.state is not RunState.FINISH_MIGRATE:
+            rest = began + len(data) / self._bandwidth - _now()
+            if rest <= 0:
+                break
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(rest, SILENCE / 4)):
+                    await self._changed.wait()
+            link.check()
+            if rest > SILENCE / 4:
+                await link.send(transfer.pages(self.guest.memory, ()), SILENCE)
 
     # the target
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._taking or self.state is not RunState.INMIGRATE:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._strangers >= MAX_STRANGERS or self.state is not RunState.INMIGRATE:
             writer.transport.abort()
             return
-        self._taking = True
+        self._strangers += 1
         self._spawn(self._take_guest(reader, writer))
 
     async def _take_guest(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._error = ""
+        takes = False
         try:
+            try:
+                async with asyncio.timeout(GREETING_DEADLINE):
+                    await transfer.read_greeting(reader, self.guest.memory)
+            finally:
+                self._strangers -= 1
+            if self._taking or self.state is not RunState.INMIGRATE:
+                raise LinkError("another guest is on its way here")
+            self._taking = takes = True
             runs = await self._load(reader, writer)
         except (OSError, CarawayError, asyncio.IncompleteReadError, TimeoutError) as error:
-            self._error = str(error) or type(error).__name__
-            log.warning("no guest came: %s", self._error)
-            self.guest.set_incoming(True)
-            self._set(Status.FAILED)
+            reason = str(error) or type(error).__name__
+            log.warning("no guest came: %s", reason)
+            if self.state is RunState.INMIGRATE and self._taking is takes:
+                self._error = reason
+                self._set(Status.FAILED)
         else:
+            self.guest.set_incoming(False)
             self.state = RunState.PAUSED
-            if runs:
+            if runs and self._starts:
                 self._resume()
+            self._error, self._addresses = "", []
+            self._listening.close()
             self._set(Status.COMPLETED)
-            if self._listening is not None:
-                self._listening.close()
-                self._listening = None
         finally:
-            self._taking = False
+            if takes:
+                self._taking = False
             writer.close()
 
     async def _load(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Take the guest; gives whether it is to run."""
-        memory = self.guest.memory
-        async with asyncio.timeout(SILENCE):
-            await transfer.read_greeting(reader, memory)
-        memory.clear()
+        """Take the guest; gives whether it is to run. What was here is put back if it does not come in the end."""
+        self._error = ""
         self._set(Status.ACTIVE)
-        loaded = False
+        memory = Memory(self.guest.memory.pages * PAGE)
         while True:
             async with asyncio.timeout(SILENCE):
                 kind, value = await transfer.read_record(reader, memory)
-            if loaded != (kind is transfer.Kind.RUN):
-                raise ProtocolError(f"a record of kind {kind.name} out of place")
             if kind is transfer.Kind.RUN:
-                return bool(value)
+                raise ProtocolError("a record of kind RUN out of place")
             if kind is transfer.Kind.DEVICES:
-                assert isinstance(value, bytes)
-                self.guest.restore_devices(value)
-                self.guest.set_incoming(False)
-                loaded = True
-                writer.write(transfer.LOADED)
+                break
+        before = self.guest.state()
+        try:
+            assert isinstance(value, bytes)
+            self.guest.memory.load(memory.view)
+            self.guest.restore_devices(value)
+            writer.write(transfer.LOADED)
+            async with asyncio.timeout(SILENCE):
+                kind, value = await transfer.read_record(reader, memory)
+            if kind is not transfer.Kind.RUN:
+                raise ProtocolError(f"a record of kind {kind.name} out of place")
+        except BaseException:
+            self.guest.restore(before)
+            raise
+        return bool(value)
 
     # what is told
 
@@ -499,14 +562,13 @@ class Machine:
         return self._tasks.spawn(work)
 
 
-def _address(uri: str) -> tuple[str, int]:
-    scheme, _, place = uri.partition(":")
-    if scheme != "tcp":
-        raise CommandError("Parameter 'uri' expects a valid migration protocol")
-    host, _, port = place.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise CommandError(f"error parsing address '{place}'")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    """What is wrong with an address, as an answer."""
+    try:
+        yield
+    except (EndpointError, LinkError) as error:
+        raise CommandError(str(error)) from None
 
 
 def _now() -> float:

@@ -43,6 +43,11 @@ class Memory:
         """The bytes of a page."""
         return self.view[number * PAGE : (number + 1) * PAGE]
 
+    def load(self, content: memoryview) -> None:
+        """Have this content; all written."""
+        self.view[:] = content
+        self._dirty[:] = b"\1" * self.pages
+
     def clear(self) -> None:
         """All zero, and all written."""
         np.frombuffer(self.view, np.uint8)[:] = 0

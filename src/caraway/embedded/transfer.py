@@ -19,7 +19,7 @@ import struct
 from collections.abc import Sequence
 
 from caraway.embedded.memory import PAGE, Memory
-from caraway.errors import ProtocolError
+from caraway.errors import LinkError, ProtocolError
 
 MAGIC = b"CARAWAYM"
 VERSION = 1
@@ -43,6 +43,26 @@ class Kind(enum.IntEnum):
     PAGES = 1
     DEVICES = 2
     RUN = 3
+
+
+class Link:
+    """A source's connection. answer: the first that the target says, or nothing at its end."""
+
+    def __init__(self, writer: asyncio.StreamWriter, answer: asyncio.Future[bytes]) -> None:
+        self.answer = answer
+        self._writer = writer
+
+    def check(self) -> None:
+        """Raise LinkError if the target has spoken, or left."""
+        if self.answer.done():
+            raise LinkError("the target does not take the guest; its own log says why")
+
+    async def send(self, data: bytes, deadline: float) -> None:
+        """Send; the target has so many seconds to take what waits. Raises as `check`, and TimeoutError."""
+        self.check()
+        self._writer.write(data)
+        async with asyncio.timeout(deadline):
+            await self._writer.drain()
 
 
 def greeting(memory: Memory) -> bytes:
