@@ -58,7 +58,7 @@ SOCKET = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--incoming",
     metavar="URI",
-    help="The embedded guest comes from another host: tcp:HOST:PORT to wait there, or `defer` until it is told where.",
+    help="The embedded guest comes from another host: tcp:HOST:PORT or unix:PATH to wait at, or `defer` until told.",
 )
 @click.option(
     "--sharing",
