@@ -97,10 +97,14 @@ class SmallGuests:
             yield vm
 
     @asynccontextmanager
-    async def awaiting(self, **spice: Any) -> AsyncIterator[Qemu]:
-        """A QEMU with qxl that such a guest can move to."""
-        async with small_machine(self.guest, "qxl", "-incoming", "defer", **spice) as vm:
+    async def awaiting(self, vga: str = "qxl", **spice: Any) -> AsyncIterator[Qemu]:
+        """A QEMU that such a guest can move to."""
+        async with small_machine(self.guest, vga, "-incoming", "defer", **spice) as vm:
             yield vm
+
+    async def load(self, vm: Qemu, vga: str) -> None:
+        """Let one that awaits a guest go on from its state."""
+        await restore(vm, self.states / vga)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -1,4 +1,4 @@
-"""The C client between servers of ours: it follows the guest, whatever the servers offer it."""
+"""Viewers between servers of ours, and between one of ours and one of QEMU's: they follow the guest."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import caraway
 from caraway.embedded import EmbeddedGuest
 from caraway.migration.destination import Destination
 from caraway.migration.reports import Mode
@@ -17,7 +18,8 @@ from caraway.migration.source_events import (
 )
 from caraway.server import Server
 from support.c_client import c_client, until_same
-from support.serving import until
+from support.screens import becomes_same_picture, rgb
+from support.serving import SeenGuest, until
 from support.spice_gtk import SpiceGtk
 
 SIZE = (640, 480)
@@ -166,3 +168,72 @@ async def test_several_viewers_move_together() -> None:
         assert await announcement.over() is Outcome.COMPLETED
         await follows(one, target, "ab")
         await follows(other, target, "c")
+
+
+@contextlib.asynccontextmanager
+async def stand_in(size: tuple[int, int], **options: Any) -> AsyncIterator[tuple[SeenGuest, Server]]:
+    """A server of ours with a guest that plays the part of QEMU's."""
+    guest = SeenGuest(*size)
+    async with Server(guest, host="127.0.0.1", port=0, **options) as server:
+        yield guest, server
+
+
+@pytest.mark.parametrize("mode", [Mode.SEAMLESS, Mode.SEMI_SEAMLESS])
+async def test_viewer_of_qemu_comes_to_our_server(small_guests: Any, mode: Mode) -> None:
+    seamless = mode is Mode.SEAMLESS
+    async with (
+        small_guests.another("std", **{"seamless-migration": seamless}) as vm,
+        caraway.connect(vm.spice_uri()) as session,
+    ):
+        await vm.ask("photo 3", "@ok")
+        await becomes_same_picture(session, vm)
+        width, height = session.display.size
+        async with stand_in((width, height)) as (guest, target):
+            guest.set_running(False)
+            guest.set_incoming(True)
+            about = {"protocol": "spice", "hostname": "127.0.0.1", "port": target.port}
+            await vm.qmp("client_migrate_info", **about)
+            await until(lambda: any(len(v.channels) == len(session.channels) for v in target.viewers.values()))
+            assert {*next(iter(target.viewers.values())).channels} == {*session.channels}
+            last = rgb(await vm.screendump("ppm"), (width, height))
+            for channel in range(3):
+                guest.pixels[2 - channel :: 4] = last[channel::3]
+            await vm.qmp("migrate", uri="exec:cat > /dev/null")
+            await vm.wait_event("SPICE_MIGRATE_COMPLETED")
+            guest.set_incoming(False)
+            guest.set_running(True)
+            [viewer] = target.viewers.values()
+            await until(lambda: viewer.arrival is None)
+            assert session.main.session_id == viewer.id
+            # Something that GLZ refers to, on top of what the client had of QEMU.
+            stripe = bytes([40, 90, 160, 0]) * (width // 2)
+            for row in range(100, 220):
+                guest.pixels[row * 4 * width : row * 4 * width + len(stripe)] = stripe
+            guest.display.damage(0, 100, width, 120)
+            await until(lambda: session.display.screenshot().bgrx[::4] == bytes(guest.pixels)[::4])
+            await session.inputs.press("a")
+            assert ("keys", b"\x1e") in await guest.until_seen(2)
+
+
+@pytest.mark.parametrize("mode", [Mode.SEAMLESS, Mode.SEMI_SEAMLESS])
+async def test_viewer_of_our_server_comes_to_qemu(small_guests: Any, mode: Mode) -> None:
+    seamless = mode is Mode.SEAMLESS
+    options = {"seamless-migration": seamless}
+    async with (
+        stand_in((1280, 800), seamless_migration=seamless) as (guest, source),
+        small_guests.awaiting("std", **options) as vm,
+        caraway.connect(f"spice://127.0.0.1:{source.port}") as session,
+    ):
+        await session.display.ready()
+        announcement = await source.announce_migration(Destination("127.0.0.1", vm.spice.port))
+        assert [*(await announcement.linked()).values()] == [mode]
+        source.migrate_start()
+        guest.set_running(False)
+        source.migrate_end(True)
+        await small_guests.load(vm, "std")
+        assert await announcement.over() is Outcome.COMPLETED
+        assert not announcement.failures
+        await vm.ask("photo 2", "@ok")
+        await becomes_same_picture(session, vm)
+        await session.inputs.press("a")
+        await vm.wait_for("@key")
