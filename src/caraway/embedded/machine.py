@@ -80,6 +80,14 @@ _UNDER_WAY = frozenset({Status.SETUP, Status.ACTIVE, Status.PRE_SWITCHOVER, Stat
 _FENCE = "pause-before-switchover"
 
 
+class Unsigned(Parameter):
+    """A number of 64 bits. A negative one is taken without its sign, as QEMU does."""
+
+    def check(self, value: object) -> None:
+        if type(value) is not int or not -(1 << 63) <= value < 1 << 64:
+            raise CommandError(f"Parameter '{self.name}' expects uint64")
+
+
 class Machine:
     """Of one guest and its server: `commands` for a control socket, whose `emit` listens to `event`.
 
@@ -142,8 +150,8 @@ class Machine:
                 "migrate-set-parameters",
                 self.migrate_set_parameters,
                 (
-                    Parameter("max-bandwidth", "integer", optional=True),
-                    Parameter("downtime-limit", "integer", optional=True),
+                    Unsigned("max-bandwidth", optional=True),
+                    Unsigned("downtime-limit", optional=True),
                 ),
             ),
             Command("migrate", self.migrate, (Parameter("uri"), *flags)),
@@ -267,6 +275,8 @@ class Machine:
                     raise CommandError(f"Parameter '{name}.{key}' is missing")
                 if type(entry[key]) is not {"string": str, "boolean": bool}[kind]:
                     raise CommandError(f"Invalid parameter type for '{name}.{key}', expected: {kind}")
+            if other := entry.keys() - {"capability", "state"}:
+                raise CommandError(f"Parameter '{name}.{min(other)}' is unexpected")
             if entry["capability"] not in self._capabilities:
                 raise CommandError(f"Parameter 'capability' does not accept value '{entry['capability']}'")
             wanted[entry["capability"]] = entry["state"]
@@ -281,11 +291,9 @@ class Machine:
 
     def migrate_set_parameters(self, max_bandwidth: int | None = None, downtime_limit: int | None = None) -> Info:
         """max_bandwidth: bytes a second, 0 for no limit. downtime_limit: milliseconds."""
-        if max_bandwidth is not None and not 0 <= max_bandwidth < 1 << 63:
-            raise CommandError("Parameter 'max-bandwidth' expects uint64")
         if downtime_limit is not None and not 0 <= downtime_limit <= MAX_DOWNTIME:
             raise CommandError("Parameter 'downtime_limit' expects an integer in the range of 0 to (2000 * 1000) ms")
-        self._bandwidth = self._bandwidth if max_bandwidth is None else max_bandwidth
+        self._bandwidth = self._bandwidth if max_bandwidth is None else max_bandwidth % (1 << 64)
         self._downtime = self._downtime if downtime_limit is None else downtime_limit
         self._changed.set()
         return {}
