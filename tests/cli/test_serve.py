@@ -182,8 +182,10 @@ async def test_embedded_guest(tmp_path: Path) -> None:
 def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedded guest on the usual port, for this machine only."""
 
-    async def note(name: str, control: object, options: dict[str, Any], *, as_json: bool) -> dict[str, Any]:
-        return {"guest": name, "control": control, **options}
+    async def note(
+        name: str, control: object, incoming: object, options: dict[str, Any], *, as_json: bool
+    ) -> dict[str, Any]:
+        return {"guest": name, "control": control, "incoming": incoming, **options}
 
     monkeypatch.delenv("CARAWAY_PASSWORD", raising=False)
     monkeypatch.setattr(serve, "_serve", note)
@@ -191,6 +193,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said == {
         "guest": "embedded",
         "control": None,
+        "incoming": None,
         "host": "localhost",
         "port": 5900,
         "tls_port": None,
@@ -198,6 +201,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         "password": None,
         "sharing": "take-over",
         "view_only": False,
+        "seamless_migration": True,
     }
 
 
