@@ -26,7 +26,7 @@ WIDER = ("glz_decode", "lz_decode")
 """Kernels that gain by v4: the others are not built for it."""
 
 if os.environ.get("CARAWAY_SANITIZE"):
-    CHECKS = ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    CHECKS = ["-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     LEVELS = {f"{level}_asan": [*options, *CHECKS] for level, options in LEVELS.items()}
 
 
