@@ -373,11 +373,16 @@ class Machine:
         self._set(Status.COMPLETED)
 
     def _stay(self, status: Status) -> None:
+        """As with QEMU, `failed` is told before RESUME and `cancelled` after it; then the server hears of it."""
+        if status is Status.FAILED:
+            self._say(status)
         if self.state is RunState.FINISH_MIGRATE:
             self.state = RunState.PAUSED
             if self._ran:
                 self._resume()
-        self._set(status)
+        if status is not Status.FAILED:
+            self._say(status)
+        self._notify(Occurrence(status.value))
 
     async def _send_all(self, address: Address) -> None:
         memory, guest = self.guest.memory, self.guest
@@ -544,10 +549,13 @@ class Machine:
     def _announced(self, announcement: object) -> None:
         self._notify(Occurrence.TARGET_KNOWN)
 
-    def _set(self, status: Status) -> None:
+    def _say(self, status: Status) -> None:
         self.status = status
         if self._capabilities["events"]:
             self._tell("MIGRATION", {"status": status.value}, notify=False)
+
+    def _set(self, status: Status) -> None:
+        self._say(status)
         if self._incoming is None:
             occurrence = Occurrence.of("MIGRATION", {"status": status.value})
             if occurrence is not None:
