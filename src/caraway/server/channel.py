@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_KEPT = 4096
-"""Messages of a client that wait until it is known at which host the guest goes on."""
+MAX_KEPT, MAX_KEPT_BYTES = 4096, 4 << 20
+"""Messages of a client that wait until it is known at which host the guest goes on. More of them wait in its socket."""
 
 OF_CONNECTION = frozenset(message.id for message in (AckSync, Ack, Pong, Disconnecting))
 """Messages that are about a connection, and for nobody at another host."""
@@ -108,6 +108,7 @@ class ServerChannel:
         """What the client had said at the source."""
         self._kept: deque[Frame] | None = None
         """What it says while it is not known where the guest goes on."""
+        self._kept_bytes = 0
         self._passes_on = self._owes_end = False
         self.departed = False
         """Whether it goes on at another host."""
@@ -173,7 +174,7 @@ class ServerChannel:
 
     def hand_over(self) -> bytes | None:
         """The guest has stopped: bring the client up to date, and give the state. What the client says now waits."""
-        self._kept = deque()
+        self._kept, self._kept_bytes = deque(), 0
         if MigrateFlags.NEED_DATA_TRANSFER not in self.migrate_flags:
             return None
         self.flow.hurry()
@@ -187,7 +188,7 @@ class ServerChannel:
             self._given.extendleft(reversed(self._kept))
             self._kept = None
         self.recover()
-        self.connection.wake()
+        self.read()
 
     def recover(self) -> None:
         """Undo what `prepare` has done."""
@@ -200,10 +201,11 @@ class ServerChannel:
             self.prepare()
         self.send(Migrate(MigrateFlags.NEED_FLUSH))
         self.flow.seal()
+        self._passes_on = self._owes_end = True
         kept, self._kept = self._kept or (), None
         for frame in kept:
             self._pass_on(frame)
-        self._passes_on = self._owes_end = True
+        self.read()
 
     def _pass_on(self, frame: Frame) -> None:
         if frame.type == MigrateFlushMark.id:
@@ -330,8 +332,8 @@ class ServerChannel:
             self._pass_on(frame)
         elif self._kept is not None:
             self._kept.append(Frame(frame.type, bytes(frame.body)))
-            if len(self._kept) > MAX_KEPT:
-                raise LinkError(f"{self.name}: more than {MAX_KEPT} messages wait for the guest")
+            self._kept_bytes += len(frame.body)
+            self._reads = len(self._kept) < MAX_KEPT and self._kept_bytes < MAX_KEPT_BYTES
         return True
 
     async def _take(self, frame: Frame) -> None:
