@@ -168,8 +168,8 @@ class ServerChannel:
     def give(self, frame: Frame) -> None:
         """Take what the client had said at the source."""
         self._given.append(frame)
-        if len(self._given) > MAX_KEPT:
-            self.fail(LinkError(f"{self.name}: more than {MAX_KEPT} messages of the source"))
+        if len(self._given) > 2 * MAX_KEPT:
+            self.fail(LinkError(f"{self.name}: more than {2 * MAX_KEPT} messages of the source"))
         self.connection.wake()
 
     def hand_over(self) -> bytes | None:
