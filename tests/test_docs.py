@@ -9,10 +9,13 @@ import pytest
 
 from caraway.migration.handover import Stage
 from caraway.migration.notifier import Phase
+from caraway.migration.source import State as SourceState
 from caraway.migration.states import State
+from caraway.migration.target import State as TargetState
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-STATES = {"session": State, "channel": Stage, "notifier": Phase}
+STATES = {"session": State, "channel": Stage, "notifier": Phase, "source": SourceState, "target": TargetState}
+PAGES = "migration.md", "server-migration.md"
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +32,8 @@ def words(state: str) -> str:
     return "".join(word.capitalize() for word in state.split("_"))
 
 
-def test_page_shows_every_machine(diagrams: ModuleType) -> None:
-    page = (DOCS / "explanation" / "migration.md").read_text()
+def test_pages_show_every_machine(diagrams: ModuleType) -> None:
+    page = "".join((DOCS / "explanation" / name).read_text() for name in PAGES)
     assert set(re.findall(r"^<!-- machine: (\w+) -->$", page, re.M)) == set(diagrams.MACHINES) == set(STATES)
     built = diagrams.on_page_markdown(page)
     assert "<!-- machine" not in built

@@ -12,14 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from caraway.errors import LinkError
+from caraway.server.access import Throttle
 from caraway.wire.capabilities import Capabilities, CommonCapability
 from caraway.wire.constants import ChannelType, Sender
+from caraway.wire.link import LinkRefusedError
 from caraway.wire.messages import base, common
 from caraway.wire.messages.agent import AGENT_MESSAGES, AGENT_PROTOCOL, AgentHeader
 from caraway.wire.messages.display import Init as DisplayInit
 from caraway.wire.messages.main import AgentStart, ClientAgentData, Init
 from support.hostile import CHANNELS, World, finish
 from support.raw_client import RawChannel
+from support.serving import until
 from wire.strategies import structs
 
 FULL_HEADERS = Capabilities([CommonCapability.AUTH_SELECTION])
@@ -261,6 +264,7 @@ def test_sessions_of_others_cannot_be_guessed_or_ended(world: World) -> None:
                 for kind in CHANNELS[1:]:
                     with pytest.raises(LinkError):
                         await client.link(kind, connection_id=id)
+                w.server.throttle = Throttle()
             for id in (honest, honest ^ 1, client.session_id):
                 with pytest.raises(LinkError):
                     await client.link(ChannelType.MAIN, connection_id=id)
@@ -275,11 +279,13 @@ def test_a_channel_linked_again_and_again(world: World) -> None:
         async with w.client() as client:
             main = await client.main()
             for kind in (ChannelType.DISPLAY, ChannelType.INPUTS, ChannelType.CURSOR, ChannelType.PLAYBACK):
-                channels = [await client.link(kind) for _ in range(5)]
-                for channel in channels:
-                    channel.send(DisplayInit(0, 1, 0, 1)) if kind is ChannelType.DISPLAY else None
-                for channel in channels[:-1]:
-                    await channel.ended()
+                for _ in range(5):
+                    channel = await client.link(kind)
+                    with pytest.raises(LinkRefusedError):
+                        await client.link(kind)
+                    channel.writer.transport.abort()
+                    viewer = w.server.viewers[client.session_id]
+                    await until(lambda kind=kind, viewer=viewer: (kind, 0) not in viewer.channels)  # type: ignore[misc]
             await finish(main)
 
     world.run(strike)

@@ -1,6 +1,7 @@
 """Links, viewers and their end, over real sockets."""
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -108,15 +109,84 @@ async def test_closing_main_closes_the_others() -> None:
         await until(lambda: not server.viewers)
 
 
-async def test_a_channel_linked_again_replaces_the_one_before() -> None:
+async def test_a_channel_is_nobody_elses_while_it_lives() -> None:
+    """Who knows a session's id and the password still cannot take its channels away."""
+    async with serving() as server, raw_client(server.port) as client, raw_client(server.port) as thief:
+        await client.main()
+        first = await client.link(INPUTS)
+        thief.session_id = client.session_id
+        assert await refused(thief, INPUTS) == LinkErrorCode.CHANNEL_NOT_AVAILABLE
+        first.send_raw(101, b"\x1e\0\0\0")
+        assert await server.guest.until_seen(1) == [("keys", b"\x1e")]
+
+
+async def test_a_channel_that_has_ended_is_linked_again() -> None:
     async with serving() as server, raw_client(server.port) as client:
         await client.main()
         first = await client.link(INPUTS)
-        second = await client.link(INPUTS)
-        await first.ended()
-        assert [key for key in server.viewers[client.session_id].channels if key[0] is INPUTS] == [(INPUTS, 0)]
-        second.send_raw(101, b"\x1e\0\0\0")
+        viewer = server.viewers[client.session_id]
+        first.writer.close()
+        await until(lambda: (INPUTS, 0) not in viewer.channels or viewer.channels[INPUTS, 0].ended)
+        (await client.link(INPUTS)).send_raw(101, b"\x1e\0\0\0")
         assert await server.guest.until_seen(1) == [("keys", b"\x1e")]
+
+
+async def test_a_channel_that_is_about_to_end_is_linked_again() -> None:
+    """Its successor does not go with it."""
+    async with serving() as server, raw_client(server.port) as client:
+        await client.main()
+        first = await client.link(CURSOR)
+        viewer = server.viewers[client.session_id]
+        over = asyncio.Event()
+
+        async def lingers() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await over.wait()
+
+        old = viewer.channels[CURSOR, 0]
+        old.spawn(lingers())
+        await until(lambda: len(old._tasks) == 2)
+        old.fail(LinkError("over"))
+        await client.link(CURSOR)
+        new = viewer.channels[CURSOR, 0]
+        assert new is not old
+        over.set()
+        await first.ended()
+        assert viewer.channels[CURSOR, 0] is new
+        assert not new.ended
+
+
+async def test_wrong_session_ids_count_like_wrong_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as server, raw_client(server.port) as client:
+        await client.main()
+        failed: list[str] = []
+        monkeypatch.setattr(server.throttle, "failed", lambda address, _: failed.append(address))
+        await refused(client, INPUTS, connection_id=client.session_id ^ 1)
+        assert failed == ["127.0.0.1"]
+        await client.link(INPUTS)
+        await refused(client, INPUTS)
+        assert failed == ["127.0.0.1"]
+
+
+async def test_a_session_that_has_just_ended_is_no_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as server, raw_client(server.port) as client:
+        main = await client.main()
+        main.writer.close()
+        await until(lambda: not server.viewers)
+        failed: list[str] = []
+        monkeypatch.setattr(server.throttle, "failed", lambda address, _: failed.append(address))
+        assert await refused(client, INPUTS) == LinkErrorCode.BAD_CONNECTION_ID
+        assert not failed
+
+
+async def test_session_ids_are_not_guessed_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as server, raw_client(server.port) as client:
+        waited: list[str] = []
+        monkeypatch.setattr(server.throttle, "delay", lambda address, _: waited.append(address) or 0.0)
+        await refused(client, INPUTS, connection_id=1)
+        assert waited == ["127.0.0.1"]
 
 
 async def test_a_newcomer_takes_over() -> None:
@@ -232,8 +302,6 @@ async def test_a_unix_socket_is_for_its_owner(tmp_path: Path) -> None:
 
 
 async def test_a_socket_left_over_is_replaced_and_a_live_one_is_not(tmp_path: Path) -> None:
-    import socket
-
     path = tmp_path / "spice.sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
@@ -303,6 +371,37 @@ async def test_more_connections_than_allowed_are_refused() -> None:
         await client.link(INPUTS)
         with pytest.raises((LinkError, ConnectionError)):
             await client.link(CURSOR)
+
+
+async def test_one_address_leaves_room_for_others(caplog: pytest.LogCaptureFixture) -> None:
+    async with (
+        serving(max_connections_of_address=2, sharing="share") as server,
+        raw_client(server.port) as client,
+        raw_client(server.port, local_addr=("127.0.0.2", 0)) as other,
+    ):
+        await client.main()
+        inputs = await client.link(INPUTS)
+        with pytest.raises((LinkError, ConnectionError)):
+            await client.link(CURSOR)
+        assert "from 127.0.0.1 is refused: it has 2" in caplog.text
+        await other.main()
+        inputs.writer.close()
+        viewer = server.viewers[client.session_id]
+        await until(lambda: (INPUTS, 0) not in viewer.channels and len(server._listener._connections) == 2)
+        await client.link(CURSOR)
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "origin"),
+    [
+        (socket.AF_INET, "192.0.2.7", "192.0.2.7"),
+        (socket.AF_INET6, "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        (socket.AF_INET6, "fe80::1%lo", "fe80::/64"),
+        (socket.AF_UNIX, "local", "local"),
+    ],
+)
+def test_where_a_client_comes_from(family: int, host: str, origin: str) -> None:
+    assert listening._origin(family, host) == origin
 
 
 async def test_a_fault_of_the_server_costs_one_connection(caplog: pytest.LogCaptureFixture) -> None:

@@ -138,6 +138,8 @@ async def test_a_viewer_that_comes_while_sound_plays() -> None:
         assert [type(message) for message in got] == [playback.Mode, playback.Volume, playback.Mute, playback.Start]
         assert isinstance(got[1], playback.Volume)
         assert got[1].volumes == [40000, 20000]
+    async with serving(guest) as server, raw_client(server.port) as client:
+        await client.main()
         plain = await client.link(PLAYBACK)
         got = [await plain.receive() for _ in range(2)]
         assert [type(message) for message in got] == [playback.Mode, playback.Start]

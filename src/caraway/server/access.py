@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from caraway.wire.sasl import Lookup, ScramCredential
 
 FREE_FAILURES = 5
-"""Wrong passwords from an address before it has to wait: a person's typing errors, times a viewer's channels."""
+"""Wrong passwords or session ids from an address before it has to wait: a person's typing errors, times a viewer's
+channels."""
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
 """Seconds between two checks for an address that keeps failing: it doubles, and stays below the link's deadline."""
@@ -115,7 +116,7 @@ class Throttle:
         return min(FIRST_DELAY * 2.0 ** (count - FREE_FAILURES), LONGEST_DELAY)
 
     def failed(self, address: str, now: float) -> None:
-        """Note a wrong password."""
+        """Note a wrong password, or a session id that there is not."""
         count, last = self._failures.pop(address, (0, now))
         self._failures[address] = (count + 1 if now - last <= FORGOTTEN_AFTER else 1), now
         if len(self._failures) > MAX_ADDRESSES:

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class Admission:
     """One connection's way in. Its `answer` answers what the link asks.
 
-    address: of the client, without the port: who fails too often is known by it.
+    address: where the client comes from: who fails too often is known by it.
     """
 
     def __init__(self, server: Server, connection: Connection, address: str) -> None:
@@ -117,6 +117,9 @@ class Admission:
             viewer = self._server.viewers.get(request.connection_id)
             known = viewer is not None and (viewer.view_only or not self._view_only)
             if not known:
+                if request.connection_id not in self._server.former_ids:
+                    self._failed()
+                    log.warning("%s: no session of that id", self._connection.peer)
                 link.deny(LinkErrorCode.BAD_CONNECTION_ID)
                 return
             assert viewer is not None

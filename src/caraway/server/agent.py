@@ -467,7 +467,7 @@ _LOOKED_INTO = CLIPBOARD_TYPES | {AnnounceCapabilities.number, MonitorsConfig.nu
 def _monitors(message: MonitorsConfig) -> list[Monitor]:
     """What a viewer wants. Raises ProtocolError for monitors larger than a display can be."""
     monitors = []
-    placed = MonitorsConfigFlags.USE_POS in message.flags
+    placed = bool(message.flags & MonitorsConfigFlags.USE_POS)
     for index, monitor in enumerate(message.monitors):
         if max(monitor.width, monitor.height) > MAX_SIDE:
             raise ProtocolError(f"agent: monitor {index} of {monitor.width}x{monitor.height}, limit {MAX_SIDE} a side")

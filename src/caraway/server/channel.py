@@ -118,6 +118,11 @@ class ServerChannel:
         """Whom the viewer looks at."""
         return self.viewer.guest
 
+    @property
+    def ended(self) -> bool:
+        """Whether the channel is over, or about to be."""
+        return self._failed.done() or self.connection.over
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} of viewer {self.viewer.id:#x}>"
 

@@ -21,6 +21,12 @@ log = logging.getLogger(__name__)
 LINK_DEADLINE = 10.0
 """Seconds from the first byte to the link's result: a handshake over a bad line takes two, a person is not asked."""
 
+MAX_CONNECTIONS = 4096
+"""Of all viewers together; each viewer has four to ten."""
+
+MAX_CONNECTIONS_OF_ADDRESS = 1024
+"""A gateway or a whole office may come from one address; three quarters are left for others."""
+
 MAX_LINKING = 128
 """Connections that have not linked yet. One more closes the oldest of the address that has most: who says nothing keeps
 nobody out."""
@@ -44,9 +50,10 @@ OUT_OF_DESCRIPTORS_PAUSE = 0.5
 class Listener:
     """Sockets that listen, and the connections that come.
 
-    attend: what is done with a connection that has said its first byte, given its address and what to call when it has
-        linked. It returns when the connection is over.
+    attend: what is done with a connection that has said its first byte, given where it comes from and what to call when
+        it has linked. It returns when the connection is over.
     context: TLS; None refuses it.
+    max_connections, max_connections_of_address: at once.
     """
 
     def __init__(
@@ -55,14 +62,17 @@ class Listener:
         *,
         context: ssl.SSLContext | None,
         max_connections: int,
+        max_connections_of_address: int,
     ) -> None:
-        self._attend, self._context, self._max_connections = attend, context, max_connections
+        self._attend, self._context = attend, context
+        self._max_connections, self._max_of_address = max_connections, max_connections_of_address
         self._accepting, self._tasks = Tasks(), Tasks()
         self._sockets: list[socket.socket] = []
         self._unix_sockets: list[UnixSocket] = []
         self._linking: dict[asyncio.Task[None], str] = {}
-        """With their clients' addresses, the oldest first."""
-        self._connections: set[asyncio.Task[None]] = set()
+        """With where their clients come from, the oldest first."""
+        self._connections: dict[asyncio.Task[None], str] = {}
+        self._of_address: Counter[str] = Counter()
 
     async def listen(self, host: str, port: int, *, tls: bool | None) -> int:
         """Listen on every address of a host; gives the port, which is one for all of them.
@@ -126,29 +136,37 @@ class Listener:
                     log.error("cannot accept connections: %s", error.strerror)
                     await asyncio.sleep(OUT_OF_DESCRIPTORS_PAUSE)
                 continue
+            host = "local" if made.family == socket.AF_UNIX else str(address[0])
+            origin = _origin(made.family, host)
             if len(self._connections) >= self._max_connections:
                 log.warning("a connection is refused: there are %d", len(self._connections))
                 made.close()
                 continue
+            if self._of_address[origin] >= self._max_of_address:
+                log.warning("a connection from %s is refused: it has %d", host, self._of_address[origin])
+                made.close()
+                continue
             self._make_way()
-            host = "local" if made.family == socket.AF_UNIX else str(address[0])
-            task = self._tasks.spawn(self._serve(made, host, address, tls))
-            self._linking[task] = host
-            self._connections.add(task)
+            task = self._tasks.spawn(self._serve(made, host, origin, address, tls))
+            self._linking[task] = self._connections[task] = origin
+            self._of_address[origin] += 1
             task.add_done_callback(self._gone)
 
     def _make_way(self) -> None:
         if len(self._linking) >= MAX_LINKING:
             [(busiest, _)] = Counter(self._linking.values()).most_common(1)
-            oldest = next(task for task, host in self._linking.items() if host == busiest)
+            oldest = next(task for task, origin in self._linking.items() if origin == busiest)
             del self._linking[oldest]
             oldest.cancel()
 
     def _gone(self, task: asyncio.Task[None]) -> None:
         self._linking.pop(task, None)
-        self._connections.discard(task)
+        origin = self._connections.pop(task)
+        self._of_address[origin] -= 1
+        if not self._of_address[origin]:
+            del self._of_address[origin]
 
-    async def _serve(self, made: socket.socket, host: str, address: object, tls: bool | None) -> None:
+    async def _serve(self, made: socket.socket, host: str, origin: str, address: object, tls: bool | None) -> None:
         """A connection's whole life."""
         local = made.family == socket.AF_UNIX
         peer = "local" if local else f"{host}:{address[1]}"  # type: ignore[index]
@@ -163,7 +181,7 @@ class Listener:
                     self._linking.pop(task, None)
 
                 connection = await self._connect(made, peer, tls, local=local)
-                await self._attend(connection, host, linked)
+                await self._attend(connection, origin, linked)
         except TimeoutError as error:
             why = error if isinstance(error, DeadlineError) else f"not linked within {LINK_DEADLINE:g} s"
             log.info("%s: %s", peer, why)
@@ -196,6 +214,14 @@ class Listener:
         context = self._context if wants_tls else None
         await loop.connect_accepted_socket(lambda: connection, made, ssl=context)
         return connection
+
+
+def _origin(family: int, host: str) -> str:
+    """For whom a client counts: its address; with IPv6 the network, for who has one address of it has 2^64."""
+    if family != socket.AF_INET6:
+        return host
+    network = socket.inet_pton(family, host.partition("%")[0])[:8]
+    return socket.inet_ntop(family, network + bytes(8)) + "/64"
 
 
 def _bound(family: int, address: tuple[object, ...]) -> socket.socket:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from caraway.errors import EndpointError, LinkError
+from caraway.errors import EndpointError
 from caraway.migration.destination import Destination
 from caraway.migration.target import ARRIVAL_DEADLINE
 from caraway.server.access import Access, Throttle
@@ -28,7 +28,7 @@ from caraway.server.departures import Announcement, Departures
 from caraway.server.display_options import DisplayOptions
 from caraway.server.given import Given, GivenKind
 from caraway.server.guest import Display, Guest
-from caraway.server.listener import Listener
+from caraway.server.listener import MAX_CONNECTIONS, MAX_CONNECTIONS_OF_ADDRESS, Listener
 from caraway.server.signal import Signal
 from caraway.server.ticket_keys import TicketKeys
 from caraway.server.viewer import Viewer
@@ -49,8 +49,8 @@ MAX_ARRIVALS = 512
 MAX_TOKENS = 16
 """Announcements whose viewers are expected; of one guest there is one."""
 
-MAX_CONNECTIONS = 4096
-"""Of all viewers together; each viewer has four to ten."""
+FORMER_IDS = 256
+"""A client whose session ends while its channels link does not guess: the ids of so many are remembered."""
 
 
 class Sharing(enum.Enum):
@@ -75,6 +75,7 @@ class Server:
     view_only: nobody may do more than look.
     display: compression, loss and video.
     copy_paste, file_transfer: whether viewers may use them with the guest's agent.
+    max_connections, max_connections_of_address: at once; a viewer has four to ten. An IPv6 address is its /64 network.
     seamless_migration: whether viewers that move with their guest keep the state of their channels.
     """
 
@@ -98,6 +99,7 @@ class Server:
         copy_paste: bool = True,
         file_transfer: bool = True,
         max_connections: int = MAX_CONNECTIONS,
+        max_connections_of_address: int = MAX_CONNECTIONS_OF_ADDRESS,
         seamless_migration: bool = True,
     ) -> None:
         if port is None and tls_port is None and unix_path is None:
@@ -121,6 +123,8 @@ class Server:
         self.departures = Departures(self, seamless=seamless_migration)
         self.viewers: dict[int, Viewer] = {}
         """By session id."""
+        self.former_ids: deque[int] = deque(maxlen=FORMER_IDS)
+        """Session ids of viewers that have left."""
         self.connected: Signal[[Connection]] = Signal()
         """A connection has come; it has not linked yet."""
         self.initialized: Signal[[ServerChannel]] = Signal()
@@ -130,7 +134,12 @@ class Server:
         self.disconnected: Signal[[Connection, ServerChannel | None]] = Signal()
         """A connection is over; with its channel, if it was linked."""
         self._context = tls if tls is None or isinstance(tls, ssl.SSLContext) else _context(*tls)
-        self._listener = Listener(self._attend, context=self._context, max_connections=max_connections)
+        self._listener = Listener(
+            self._attend,
+            context=self._context,
+            max_connections=max_connections,
+            max_connections_of_address=max_connections_of_address,
+        )
         self._arrivals_until = 0.0
         self._tokens: deque[bytes] = deque(maxlen=MAX_TOKENS)
         self._guest_awaited = guest.incoming
@@ -259,6 +268,9 @@ class Server:
         channel = CHANNELS[kind]
         if channel.interactive and viewer.view_only:
             return False
+        own = viewer.channels.get((kind, id))
+        if own is not None and not own.ended:
+            return False
         return not (channel.exclusive and any((kind, id) in each.channels for each in self.viewers.values()))
 
     def channel_list(self, viewer: Viewer) -> list[ChannelEntry]:
@@ -293,10 +305,7 @@ class Server:
         log.info("viewer %s has come%s", viewer.address, ", to look only" if viewer.view_only else "")
 
     def open_channel(self, viewer: Viewer, kind: ChannelType, id: int, connection: Connection) -> ServerChannel:
-        """Make the channel of a connection that has linked. One that the viewer had before ends."""
-        previous = viewer.channels.get((kind, id))
-        if previous is not None:
-            previous.fail(LinkError(f"{previous.name}: linked again"))
+        """Make the channel of a connection that has linked."""
         channel = viewer.channels[kind, id] = CHANNELS[kind](viewer, id, connection)
         return channel
 
@@ -340,6 +349,7 @@ class Server:
                 viewer.end("its main channel is closed")
             if self.viewers.get(viewer.id) is viewer:
                 del self.viewers[viewer.id]
+                self.former_ids.append(viewer.id)
                 self.departures.gone(viewer)
             log.info("viewer %s has left", viewer.address)
             if not self.viewers:
