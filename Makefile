@@ -10,7 +10,7 @@ COUNT ?= 1000000
 WORKERS ?= 2
 BENCHMARKS = $(sort $(wildcard benchmarks/[a-z]*.py))
 
-.PHONY: help build demo test fuzz lint types docs bench clean
+.PHONY: help build demo test soak fuzz lint types docs bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1#\2/p' Makefile | column -t -s '#' 2>/dev/null || \
@@ -43,6 +43,9 @@ test: ## Run the tests, all in WORKERS processes, or T="tests/wire -k init"
 	@ci/install-packages ci/packages.txt
 	@$(MAKE) build
 	@$(BIN)/pytest $(or $(T),-n $(WORKERS))
+
+soak: build ## Peers of every kind come and go for SECONDS: what the process holds, which must not grow
+	@CARAWAY_SOAK_SECONDS=$(or $(SECONDS),600) $(BIN)/pytest -q tests/soak
 
 lint: build ## Style, format and the contract of the layers
 	@$(BIN)/ruff check

@@ -42,8 +42,8 @@ MAX_CLIENTS = 32
 READ_SIZE = 4096
 """Bytes taken from a client before others get their turn."""
 
-MAX_UNREAD = 1 << 20
-"""Bytes that may wait for a client: events of thousands of channels."""
+MAX_UNREAD = 16 << 20
+"""Bytes that may wait for a client: events of thousands of channels, and the state of some that are handed over."""
 
 READ_DEADLINE = 30.0
 """Seconds that a client may let an answer wait before it loses its connection."""

@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 
 from caraway.errors import CarawayError, ProtocolError
 
-MAX_REQUEST = 1 << 16
-"""Bytes of a request: a password has 60, a certificate's subject a few hundred."""
+MAX_REQUEST = 4 << 20
+"""Bytes of a request: the state of a port with a megabyte that waits for the guest, in base64."""
 
 MAX_NESTING = 64
 """Arrays and objects in each other; only an `id` nests at all. QEMU takes 1024, more than Python's parser does."""
