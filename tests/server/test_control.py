@@ -23,6 +23,7 @@ from caraway.qemu.process import QmpError
 from caraway.server import FramebufferGuest, Server, control
 from caraway.server.commands import expiry
 from caraway.server.control import ControlSocket
+from caraway.server.qmp import MAX_REQUEST
 from caraway.wire.constants import ChannelType
 from support.certificates import Authority
 
@@ -278,7 +279,7 @@ async def test_path_of_another(tmp_path: Path) -> None:
 
 async def test_request_without_end(tmp_path: Path) -> None:
     async with controlled(tmp_path) as server, raw(server) as (reader, writer), client(server) as monitor:
-        writer.write(b'{"execute": "' + b"x" * (1 << 17))
+        writer.write(b'{"execute": "' + b"x" * (MAX_REQUEST + 1))
         refusal = json.loads(await reader.readline())
         assert refusal["error"]["desc"] == "JSON token size limit exceeded"
         with contextlib.suppress(ConnectionResetError):
