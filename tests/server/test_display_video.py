@@ -3,6 +3,7 @@
 import asyncio
 
 import numpy as np
+import pytest
 
 import caraway
 from caraway.server import Server
@@ -144,6 +145,24 @@ async def test_a_preference_for_other_codecs_changes_nothing() -> None:
             for _ in range(5):
                 seen = await viewer.until(StreamData)
                 assert not any(isinstance(message, StreamDestroy) for message in seen)
+
+
+@pytest.mark.parametrize(("delay", "number"), [(-(1 << 31), NOT_DECODED), (-1, 1), ((1 << 31) - 1, 0)])
+async def test_reports_that_lie(delay: int, number: int) -> None:
+    """Whatever a client says of its frames, and of streams that there are not: it is its own video that suffers."""
+    cinema = Cinema()
+    async with screening(cinema) as server, raw_client(server.port) as liar, raw_client(server.port) as honest:
+        lied_to, viewer = await watch(liar), await watch(honest)
+        async with cinema.playing():
+            create = (await lied_to.until(StreamCreate))[-1]
+            await viewer.until(StreamData)
+            for stream in create.stream_id, 0, 63, NOT_DECODED:
+                for begin, end in ((0, 0), (NOT_DECODED, 0), (0, NOT_DECODED)):
+                    report = StreamReport(stream, number, begin, end, number, number, delay, number)
+                    lied_to.channel.send(report, PreferredVideoCodecType([VideoCodec.VP8] * 255), report)
+            for _ in range(10):
+                await viewer.until(StreamData)
+            assert (await lied_to.until(StreamData, StreamDestroy, DrawCopy))[-1]
 
 
 async def test_another_size_ends_the_stream() -> None:
