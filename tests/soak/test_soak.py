@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import random
 import socket
@@ -154,7 +155,9 @@ async def _comes(peer: Peer, world: World, chance: random.Random) -> None:
 
 
 @pytest.mark.timeout(SECONDS + 120)
-def test_peers_come_and_go(capsys: pytest.CaptureFixture[str]) -> None:
+def test_peers_come_and_go(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    # pytest keeps what is logged, with the errors that it is about, and all that these hold.
+    monkeypatch.setattr(logging.getLogger("caraway"), "propagate", False)
     chance = random.Random(SEED)
     held: list[Held] = []
     with World() as world:
