@@ -28,7 +28,7 @@ def nothing_left() -> Iterator[None]:
     for thread in threading.enumerate():
         # What waited for a process of the block tells the loop of its end just before its own.
         if thread.name.startswith("waitpid-") and thread.name not in threads:
-            thread.join(1.0)
+            thread.join(10.0)
     tasks_after, descriptors_after, threads_after = _held()
     assert tasks_after <= tasks
     assert {n: what for n, what in descriptors_after.items() if descriptors.get(n) != what} == {}
