@@ -18,14 +18,18 @@ STATES = {"session": State, "channel": Stage, "notifier": Phase, "source": Sourc
 PAGES = "migration.md", "server-migration.md"
 
 
-@pytest.fixture(scope="module")
-def diagrams() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("diagrams", DOCS / "diagrams.py")
+def hook(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def diagrams() -> ModuleType:
+    return hook("diagrams")
 
 
 def words(state: str) -> str:
@@ -59,3 +63,13 @@ def test_picture_and_table_hold_every_state_and_arrow(diagrams: ModuleType, name
 def test_a_state_without_a_place_is_noticed(diagrams: ModuleType) -> None:
     with pytest.raises(KeyError):
         diagrams.render(diagrams.Machine("stateDiagram-v2\n  Idle --> New: begin\n", {"Idle": (0, 0)}))
+
+
+def test_every_defect_is_tried_and_said() -> None:
+    defects = hook("defects")
+    found = defects.tests()
+    assert found.keys() == defects.DEFECTS.keys()
+    assert all(text for tests in found.values() for _, text in tests)
+    page = defects.on_page_markdown((DOCS / "explanation" / "server-migration.md").read_text())
+    assert re.findall(r"^\| (D-\w+) \|", page, re.M) == [*defects.DEFECTS]
+    assert all(f"`{name}`" in page for tests in found.values() for name, _ in tests)

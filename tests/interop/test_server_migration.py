@@ -178,8 +178,10 @@ async def stand_in(size: tuple[int, int], **options: Any) -> AsyncIterator[tuple
         yield guest, server
 
 
+@pytest.mark.defect("D-22")
 @pytest.mark.parametrize("mode", [Mode.SEAMLESS, Mode.SEMI_SEAMLESS])
 async def test_viewer_of_qemu_comes_to_our_server(small_guests: Any, mode: Mode) -> None:
+    """The state that libspice-server hands over is read by its sizes, and the first picture and key are right."""
     seamless = mode is Mode.SEAMLESS
     async with (
         small_guests.another("std", **{"seamless-migration": seamless}) as vm,

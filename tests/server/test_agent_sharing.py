@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,7 +39,9 @@ def test_messages_of_two_viewers_do_not_mix() -> None:
     assert world.stub.said == [(1, 99, b"123"), (1, 98, b"ab"), (1, 97, b"")]
 
 
+@pytest.mark.defect("D-14")
 def test_a_viewer_that_leaves_in_a_message_has_it_filled_up() -> None:
+    """The rest of its message is filled up: the agent stays in step."""
     world = World()
     one, two = world.viewer(), world.viewer()
     one.give(raw(99, b"begin", 5000))

@@ -154,3 +154,37 @@ async def test_token_that_nobody_expects() -> None:
         await shows(session, at.place)
         await session.inputs.type("x")
         await until(lambda: at.place.typed.endswith("x"))
+
+
+@pytest.mark.defect("D-07")
+async def test_paused_guest() -> None:
+    """A guest that was moved while it was paused is painted as it is."""
+    async with hosts() as at, watching(at.source, migration="semi-seamless") as session:
+        at.guest.pause()
+        announcement = await at.source.announce_migration(at.destination)
+        at.source.migrate_start()
+        await announcement.linked()
+        at.place.restore(at.guest.state())
+        at.place.tick()
+        at.place.set_incoming(False)
+        at.source.migrate_end(True)
+        assert await announcement.over() is Outcome.COMPLETED
+        await shows(session, at.place)
+        assert not at.place.running
+
+
+@pytest.mark.defect("D-21")
+async def test_slow_link_stays_slow() -> None:
+    """What the source knew of the link is known to the target."""
+    async with hosts() as at, watching(at.source) as session:
+        [viewer] = at.source.viewers.values()
+        viewer.bit_rate = 1e6
+        announcement = await at.source.announce_migration(at.destination)
+        at.source.migrate_start()
+        assert [*(await announcement.linked()).values()] == [Mode.SEAMLESS]
+        at.move()
+        assert await announcement.over() is Outcome.COMPLETED
+        await until(lambda: any(viewer.arrival is None for viewer in at.target.viewers.values()))
+        [viewer] = at.target.viewers.values()
+        assert viewer.low_bandwidth
+        await shows(session, at.place)

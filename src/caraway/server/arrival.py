@@ -27,6 +27,7 @@ from caraway.migration.target import (
     Settle,
     Start,
     Started,
+    State,
     TargetArrival,
 )
 from caraway.server.channel import ServerChannel
@@ -62,6 +63,11 @@ class Arrival:
             guest.running_changed.connect(self._running_changed),
         ]
         self._running_changed()
+
+    @property
+    def state(self) -> State:
+        """How far it is."""
+        return self._machine.state
 
     def linked(self, channel: ServerChannel) -> None:
         """A channel has linked."""
