@@ -19,6 +19,7 @@ from caraway.migration.source_events import (
 )
 from caraway.server import Server
 from caraway.wire.constants import ChannelType
+from caraway.wire.messages.inputs import MouseButton
 from support.serving import until
 
 
@@ -188,3 +189,31 @@ async def test_slow_link_stays_slow() -> None:
         [viewer] = at.target.viewers.values()
         assert viewer.low_bandwidth
         await shows(session, at.place)
+
+
+async def test_what_is_held_down_is_let_go_at_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with hosts() as at, watching(at.source) as session:
+        at.source.departures.handed_over.connect(at.target.take_over)
+        at.target.expect(TOKEN)
+        announcement = await at.source.announce_migration(at.destination, TOKEN)
+        at.source.migrate_start()
+        await announcement.linked()
+        [viewer] = at.source.viewers.values()
+        inputs = viewer.channels[ChannelType.INPUTS, 0]
+        session.inputs.key_down("ctrl")
+        session.inputs.key_down("right")
+        session.inputs.button_down("left")
+        await until(lambda: inputs.held() == b"\x01\x00\x1d\xe0\x4d")
+        keys: list[bytes] = []
+        monkeypatch.setattr(at.place, "keys", keys.append)
+        buttons: list[MouseButton] = []
+        monkeypatch.setattr(at.place, "button_released", lambda button, _: buttons.append(button))
+        at.move()
+        assert await announcement.over() is Outcome.COMPLETED
+        await until(lambda: any(viewer.arrival is None for viewer in at.target.viewers.values()))
+        assert not keys
+        for viewer in at.target.viewers.values():
+            viewer.end("it vanishes")
+        await until(lambda: not at.target.viewers)
+        assert keys == [b"\xe0\xcd", b"\x9d"]
+        assert buttons == [MouseButton.LEFT]

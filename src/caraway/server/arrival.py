@@ -7,7 +7,7 @@ import logging
 from collections.abc import Container
 from typing import TYPE_CHECKING
 
-from caraway.errors import CarawayError
+from caraway.errors import CarawayError, ProtocolError
 from caraway.migration.channels import MAIN
 from caraway.migration.target import (
     Action,
@@ -91,8 +91,18 @@ class Arrival:
             self._handle(HandedOver(given.channel, given.data))
         elif given.kind is GivenKind.END:
             self._handle(Flushed(given.channel))
-        elif channel is not None:
+        elif channel is None:
+            return
+        elif given.kind is GivenKind.HELD:
+            self._hold(channel, given.data)
+        else:
             channel.give(Frame(given.type, given.data))
+
+    def _hold(self, channel: ServerChannel, data: bytes) -> None:
+        try:
+            channel.hold(data)
+        except ProtocolError as error:
+            channel.fail(error)
 
     def close(self) -> None:
         """The viewer is gone, or has arrived."""

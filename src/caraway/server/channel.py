@@ -146,6 +146,14 @@ class ServerChannel:
         """What the target has to know: a body of MIGRATE_DATA. The client has said all that it says here."""
         return b""
 
+    def held(self) -> bytes:
+        """What the client holds down, for the target: it has to be released there if the client vanishes."""
+        return b""
+
+    def hold(self, data: bytes) -> None:
+        """The client held this down at the source. Raises ProtocolError if it cannot be."""
+        raise ProtocolError(f"{self.name}: nothing can be held down there")
+
     # arriving and departing
 
     def begin(self) -> None:

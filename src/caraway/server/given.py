@@ -15,6 +15,8 @@ class GivenKind(enum.Enum):
     """The body of a MIGRATE_DATA. A later one replaces it."""
     MESSAGE = "message"
     """One that the client had sent to the source."""
+    HELD = "held"
+    """Keys and buttons that the client holds down. A later one replaces it."""
     END = "end"
     """The client has sent all that it sends there."""
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from caraway.errors import LinkError
+from caraway.errors import LinkError, ProtocolError
 from caraway.server.channel import ServerChannel
 from caraway.server.connection import Connection
 from caraway.wire.capabilities import Capabilities, InputsCapability
@@ -43,6 +43,9 @@ MOTIONS_PER_ACK = 4
 
 MAX_HELD = 512
 """Messages that wait for a guest between two hosts. A person does less in the seconds that this takes."""
+
+MAX_HELD_SIZE = 1024
+"""Bytes that tell what a viewer holds down: no keyboard has so many keys."""
 
 LOCKS_SETTLE = 2.0
 """Seconds that the guest has to show lamps as a viewer wants them, before it is told how they are."""
@@ -92,6 +95,17 @@ class InputsChannel(ServerChannel):
     def state(self) -> bytes:
         return InputsMigrateData(BLOB_VERSION, self._motions % MOTIONS_PER_ACK).pack()
 
+    def held(self) -> bytes:
+        keys = b"".join(self._held_keys)
+        return self._buttons.to_bytes(2, "little") + keys if keys or self._buttons else b""
+
+    def hold(self, data: bytes) -> None:
+        if not 2 <= len(data) <= MAX_HELD_SIZE:
+            raise ProtocolError(f"{self.name}: {len(data)} bytes of keys held down")
+        self._buttons = MouseButtons(int.from_bytes(data[:2], "little")) & ~_WHEEL
+        pressed = (_pressed(code) for code in _parted(data[2:]))
+        self._held_keys = {key: None for key in pressed if key is not None}
+
     def _follow(self) -> None:
         self.listen(self.guest.leds_changed, self._leds_changed)
         self.listen(self.guest.running_changed, self._running_changed)
@@ -127,7 +141,7 @@ class InputsChannel(ServerChannel):
         if self.viewer.server.departures.moved:
             while self._held:
                 self._pass_on(self._held.popleft())
-        if self.departed:
+        if self.departed or not self._begun:
             return
         for key in reversed(self._held_keys):
             self.guest.keys(_release(key))

@@ -110,8 +110,9 @@ class Viewer:
                 channel.fail(error)
             else:
                 if state is not None:
-                    given = Given(self.id, channel.key, GivenKind.STATE, state)
-                    self.server.departures.handed_over(given)
+                    self.server.departures.handed_over(Given(self.id, channel.key, GivenKind.STATE, state))
+                if held := channel.held():
+                    self.server.departures.handed_over(Given(self.id, channel.key, GivenKind.HELD, held))
 
     def take_back(self) -> None:
         """The guest goes on here after all."""
