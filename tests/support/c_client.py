@@ -34,10 +34,9 @@ async def c_client(port: int | None, *, display: int = 0, **options: Any) -> Asy
 async def until_same(viewer: SpiceGtk, display: Display, number: int = 0) -> None:
     """Wait until the C client's picture equals a display's."""
     picture: Any = None
-    wanted = zlib.crc32(rgb(display))
     try:
         async with asyncio.timeout(20):
-            while picture is None or picture["crc"] != wanted:
+            while picture is None or picture["crc"] != zlib.crc32(rgb(display)):
                 picture = await viewer.ask("picture", display=number)
     except TimeoutError:
         raise AssertionError(f"the C client shows something else: {picture}") from None
