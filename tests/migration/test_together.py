@@ -9,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caraway.errors import CarawayError
+from caraway.migration.target import HandedOver
+from caraway.wire.messages.common import MigrateData
+from caraway.wire.messages.main import ClientMigrateEnd, MigrateSwitchHost
 from support.simulated_network import CAPABILITIES, CHANNELS, Play
 
 MOVED = [("announce",), ("setup",), ("active",), ("STOP",), ("load",), ("run", "completed")]
@@ -57,6 +60,20 @@ def check(made: Play, *, may_end: bool = True, may_lack: bool = True) -> None:
 def test_in_order(mode: str, story: str) -> None:
     made = play(mode, story, lambda count, step: 0)
     check(made, may_end=False, may_lack=False)
+
+
+def test_modes_go_their_own_ways() -> None:
+    """What the simulation plays is what it says: state by the client, from server to server, or not at all."""
+    sent = {mode: play(mode, "moved", lambda count, step: 0).sent for mode in CAPABILITIES}
+    assert {mode: MigrateData in said for mode, said in sent.items()} == {
+        "seamless": True,
+        "handed over": False,
+        "semi-seamless": False,
+        "switch-host": False,
+    }
+    assert HandedOver in sent["handed over"]
+    assert ClientMigrateEnd in sent["semi-seamless"]
+    assert MigrateSwitchHost in sent["switch-host"]
 
 
 @pytest.mark.parametrize("mode", CAPABILITIES)

@@ -26,6 +26,7 @@ from caraway.wire.capabilities import Capabilities, MainCapability
 from caraway.wire.constants import ChannelType
 from caraway.wire.messages.base import Message
 from caraway.wire.messages.common import ClientMigrateData, Migrate, MigrateData, MigrateFlags, MigrateFlushMark
+from caraway.wire.messages.hand_over import MigrateConnectedHandOver, MigrateDstDoHandOver, MigrateDstHandOverAck
 from caraway.wire.messages.main import (
     ClientMigrateEnd,
     Init,
@@ -54,8 +55,12 @@ FLAGS = {channel: MigrateFlags(3) if channel in STATES else MigrateFlags(0) for 
 CAPABILITIES = {
     "seamless": Capabilities([MainCapability.SEMI_SEAMLESS_MIGRATE, MainCapability.SEAMLESS_MIGRATE]),
     "semi-seamless": Capabilities([MainCapability.SEMI_SEAMLESS_MIGRATE]),
+    "handed over": Capabilities(MainCapability),
     "switch-host": Capabilities(),
 }
+TOKEN = bytes(16)
+REPLIES = MigrateConnected, MigrateConnectedSeamless, MigrateConnectedHandOver, MigrateConnectError
+ANSWERS = MigrateDstSeamlessAck, MigrateDstSeamlessNack, MigrateDstHandOverAck, Init
 PLACES = {"A": "a.test", "B": "b.test"}
 LOST = LinkError("the connection is lost")
 
@@ -76,15 +81,19 @@ class Wire:
     server: bool = False
     reads: bool = False
     """The server takes what comes."""
+    passes_on: bool = False
+    """What comes is for the target, and it waits for the end of that."""
 
     def send(self, piece: Piece) -> None:
         """From the server."""
         if self.server:
+            self.host.play.sent.add(type(piece))
             self.to_client.append(piece)
 
     def say(self, piece: Piece) -> None:
         """From the client."""
         if self.client:
+            self.host.play.sent.add(type(piece))
             self.to_server.append(piece)
 
     def close(self) -> None:
@@ -145,7 +154,9 @@ class Host:
                 wire.send(ALIVE)
 
     def announce(self, destination: Destination) -> None:
-        self._depart(source.Announce(1, destination, self.play.mode == "seamless"))
+        mode = self.play.mode
+        token = TOKEN if mode == "handed over" else None
+        self._depart(source.Announce(1, destination, mode in ("seamless", "handed over"), token))
 
     def take(self, call: notifier.Call) -> None:
         """What the notifier says."""
@@ -153,6 +164,12 @@ class Host:
             self._depart(source.Stopped())
         elif isinstance(call, notifier.End):
             self._depart(source.Moved() if call.completed else source.Stayed())
+
+    def take_over(self, id: int, event: target.HandedOver | target.Flushed) -> None:
+        """What the source gives."""
+        self.play.sent.add(type(event))
+        if id in self.arrivals:
+            self._arrive(id, event)
 
     # connections
 
@@ -191,7 +208,7 @@ class Host:
             return False
         elif id:
             self.viewers[id] = {MAIN: wire}
-            self.arrivals[id] = TargetArrival(loaded=self.loaded)
+            self.arrivals[id] = TargetArrival(loaded=self.loaded, tokens=(TOKEN,))
             wire.reads = True
             wire.send(WELCOME)
             if self.running:
@@ -217,18 +234,26 @@ class Host:
             wire.send(ALIVE)
 
     def _received(self, wire: Wire, message: Message) -> None:
-        if isinstance(message, MigrateConnected | MigrateConnectedSeamless | MigrateConnectError):
+        if isinstance(message, REPLIES):
             self._depart(source.Replied(wire.viewer, message))
+        elif isinstance(message, MigrateFlushMark) and wire.passes_on:
+            self._pass_end(wire)
         elif isinstance(message, MigrateFlushMark):
             wire.send(MigrateData(STATES[wire.channel]))
-        elif isinstance(message, MigrateDstDoSeamless | ClientMigrateEnd | ClientMigrateData):
+        elif isinstance(message, MigrateDstDoSeamless | MigrateDstDoHandOver | ClientMigrateEnd | ClientMigrateData):
             assert wire.viewer in self.arrivals, f"{type(message).__name__} to a server where nobody arrives"
             self._arrive(wire.viewer, target.Received(wire.channel, message))
         else:
             raise AssertionError(f"{type(message).__name__} to a server")
 
+    def _pass_end(self, wire: Wire) -> None:
+        wire.passes_on = False
+        self.play.given.append((wire.viewer, target.Flushed(wire.channel)))
+
     def _lost(self, wire: Wire) -> None:
         self.live.discard(wire)
+        if wire.passes_on:
+            self._pass_end(wire)
         channels = self.viewers.get(wire.viewer, {})
         if channels.get(wire.channel) is not wire:
             return
@@ -263,6 +288,14 @@ class Host:
                 self.departed.add(action.viewer)
                 for wire in channels.values():
                     wire.send(Migrate(FLAGS[wire.channel]))
+            elif isinstance(action, source.HandOver):
+                for channel in STATES.keys() & channels.keys():
+                    self.play.given.append((action.viewer, target.HandedOver(channel, STATES[channel])))
+            elif isinstance(action, source.LetGo):
+                self.departed.add(action.viewer)
+                for wire in channels.values():
+                    wire.send(Migrate(MigrateFlags.NEED_FLUSH))
+                    wire.passes_on = True
             elif isinstance(action, source.Cut) and MAIN in channels:
                 self.departed.discard(action.viewer)
                 self._end(channels[MAIN])
@@ -286,11 +319,14 @@ class Host:
                 continue
             elif isinstance(action, target.End):
                 self._end(channels[action.channel])
-            elif isinstance(action, target.Expect | target.Read):
+            elif isinstance(action, target.Expect):
+                channels[action.channel].reads = action.reads
+            elif isinstance(action, target.Read):
                 channels[action.channel].reads = True
             elif isinstance(action, target.Start):
                 self._begin(channels[action.channel])
             else:
+                channels[action.channel].reads = action.reads
                 self._live(channels[action.channel])
 
     def deadlines(self) -> Iterator[tuple[float, Callable[[], None]]]:
@@ -337,7 +373,7 @@ class Viewer:
             return False
         if wire not in self.parked.values() or wire.to_client[0] == BYE:
             return True
-        return isinstance(wire.to_client[0], MigrateDstSeamlessAck | MigrateDstSeamlessNack | Init)
+        return isinstance(wire.to_client[0], ANSWERS)
 
     def hear(self, wire: Wire) -> None:
         """Take it."""
@@ -348,7 +384,7 @@ class Viewer:
             self._standing(wire, piece)
         elif piece == ALIVE:
             self._on(client_hears.TargetAlive(wire.attempt))
-        elif isinstance(piece, Init | MigrateDstSeamlessAck | MigrateDstSeamlessNack):
+        elif isinstance(piece, ANSWERS):
             if wire.attempt:
                 self._on(client_hears.TargetReceived(wire.attempt, piece))
         elif isinstance(piece, Message):
@@ -485,10 +521,14 @@ class Play:
         self.mode, self.capabilities = mode, CAPABILITIES[mode]
         self.now = 0.0
         self.wires: list[Wire] = []
+        self.sent: set[type] = set()
+        """Of all that went over connections."""
         self.troubled = False
         """The network has cut a connection, or been so slow that a deadline passed meanwhile."""
         self._viewers = 0
         self.hosts = {"A": Host(self, present=True), "B": Host(self, present=False)}
+        self.given: deque[tuple[int, target.HandedOver | target.Flushed]] = deque()
+        """What the source gives to the target, which is on its way."""
         self.notifier = MigrationNotifier()
         self.viewer = Viewer(self)
         self.viewer.start(self.hosts["A"])
@@ -521,6 +561,8 @@ class Play:
                 found.append(lambda wire=wire: wire.host.hear(wire))
             if wire.client and self.viewer.hears(wire):
                 found.append(lambda wire=wire: self.viewer.hear(wire))
+        if self.given:
+            found.append(lambda: self.hosts["B"].take_over(*self.given.popleft()))
         if self._acts:
             found += [lambda act=act: self._act(act) for act in self._acts[0]]
         deadlines = [*self.viewer.deadline(), *(each for host in self.hosts.values() for each in host.deadlines())]
