@@ -97,7 +97,7 @@ def test_each_thing_out_of_order(mode: str, story: str) -> None:
 def test_any_order(data: st.DataObject, mode: str, story: str) -> None:
     orders = data.draw(st.lists(st.integers(0, 1 << 16), max_size=120))
     made = play(mode, story, lambda count, step: orders[step] % count if step < len(orders) else 0)
-    check(made)
+    check(made, may_end=made.troubled, may_lack=made.troubled)
 
 
 @given(data=st.data(), mode=st.sampled_from([*CAPABILITIES]), story=st.sampled_from([*STORIES]))

@@ -581,7 +581,8 @@ class Play:
     def _let_pass(self, deadlines: list[tuple[float, Callable[[], None]]]) -> None:
         at, call = min(deadlines, key=lambda each: each[0])
         self.now = max(self.now, at)
-        self.troubled = self.troubled or any(wire.to_server or wire.to_client for wire in self.wires)
+        under_way = self.given or any(wire.to_server or wire.to_client for wire in self.wires)
+        self.troubled = self.troubled or bool(under_way)
         call()
 
     def _act(self, act: str) -> None:
