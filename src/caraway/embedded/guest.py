@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import struct
 import uuid as uuids
@@ -90,13 +91,20 @@ class EmbeddedGuest(Guest):
         return self._model.ticks
 
     async def run(self) -> None:
-        """Tick in real time, until cancelled. Time that was missed is left out."""
+        """Tick in real time, until cancelled. Time that was missed is left out; whoever goes on ticks at once."""
         clock = asyncio.get_running_loop().time
-        due = clock()
-        while True:
-            self.tick()
-            due = max(due + 1 / self._model.rate, clock())
-            await asyncio.sleep(due - clock())
+        runs = asyncio.Event()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.running_changed.connect(lambda: runs.set() if self.running else runs.clear()))
+            due = clock()
+            while True:
+                if not self.running:
+                    runs.clear()
+                    await runs.wait()
+                    due = clock()
+                self.tick()
+                due = max(due + 1 / self._model.rate, clock())
+                await asyncio.sleep(due - clock())
 
     def tick(self) -> None:
         """One step; nothing while paused."""
