@@ -17,7 +17,7 @@ from caraway.canvas.region import Box
 from caraway.cli.demo_hosts import COUNTS, TEXT
 from caraway.cli.outcome import ENTER, Keys
 from caraway.embedded import EmbeddedGuest
-from caraway.embedded.desktop import Layout
+from caraway.embedded.layout import Layout
 from caraway.errors import CarawayError, DeadlineError
 from caraway.migration.destination import Destination
 from caraway.qemu.monitor import Monitor, connect_monitor

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from caraway.canvas.region import Box, intersect
 from caraway.embedded import video
-from caraway.embedded.drawing import Canvas, Pixels
+from caraway.embedded.drawing import Canvas
 from caraway.embedded.font import COLUMNS
+from caraway.embedded.furniture import furniture
+from caraway.embedded.layout import (
+    AMBER,
+    BAR,
+    DIGITS,
+    FAINT,
+    GREEN,
+    INK,
+    MARGIN,
+    RED,
+    UNLIT,
+    Layout,
+)
 from caraway.embedded.sound import LEVELS
 from caraway.embedded.terminal import MAX_LINES, PROMPT, Terminal
 from caraway.wire.messages.inputs import KeyboardModifiers
 
-INK, FAINT, AMBER, GREEN, DARK, UNLIT, RED = 0xF2EFE6, 0x9FB3B8, 0xFFB84D, 0x7EE081, 0x0C1A22, 0x2A3A40, 0xFF6F61
-SCREEN = 0x0E1B22
-"""Of the terminal."""
-MARGIN, BAR, TITLE, DIGITS, MARK = 24, 48, 34, 7, 11
+MARK = 11
 MAX_MARKS = 16
 MARKS = (AMBER, GREEN, RED, 0xB39DDB)
 LOCKS = (
@@ -28,7 +35,6 @@ LOCKS = (
     ("CAPS", KeyboardModifiers.CAPS_LOCK),
     ("SCROLL", KeyboardModifiers.SCROLL_LOCK),
 )
-HINTS = "F2 video   F3 tone   F4 microphone   F5 pointer   Ctrl+C copy line   Ctrl+V paste"
 WELCOME = ("This is a guest of Caraway's own: no QEMU, only Python.", "Type here; what you type comes back.", "")
 SPEED = 6
 """Pixels that the video moves in a tick."""
@@ -80,62 +86,6 @@ class Model:
         return model
 
 
-class Layout(NamedTuple):
-    """Where things are on a display of some size."""
-
-    scale: int
-    dot: int
-    bar: Box
-    counter: Box
-    status: Box
-    terminal: Box
-    video: Box
-    hints: Box
-
-    @classmethod
-    def of(cls, width: int, height: int) -> Layout:
-        """Of that many pixels, at least 320x200."""
-        scale = 2 if width >= 1000 and height >= 600 else 1
-        dot = 10 if scale == 2 else 6 if width >= 640 else 3
-        margin = MARGIN if scale == 2 else 10
-        top = BAR + margin
-        counter = Box(margin, top, margin + (DIGITS * COLUMNS - 1) * dot + 2 * MARGIN, top + 7 * dot + MARGIN + 40)
-        hints = Box(0, height - 10 - 9 * scale - margin // 2, width, height)
-        below = counter.bottom + margin
-        bottom = hints.top - margin // 2
-        film = (384, 288) if scale == 2 and height >= 700 else (240, 180)
-        beside = width >= 3 * film[0]
-        right = width - margin - (film[0] + margin if beside else 0)
-        x, y = width - margin - film[0], max(below if beside else bottom - film[1] - margin, 0)
-        return cls(
-            scale,
-            dot,
-            Box(0, 0, width, BAR),
-            counter,
-            Box(counter.right + margin, counter.top, width - margin, counter.bottom),
-            Box(margin, below, right, max(bottom, below)),
-            Box(x, y, x + film[0], y + film[1]),
-            hints,
-        )
-
-    @property
-    def text(self) -> Box:
-        """Where the terminal's lines are."""
-        return Box(
-            self.terminal.left + 16, self.terminal.top + TITLE + 12, self.terminal.right - 12, self.terminal.bottom
-        )
-
-    @property
-    def line(self) -> int:
-        """Pixels from one line to the next."""
-        return 12 * self.scale
-
-    @property
-    def digits(self) -> tuple[int, int]:
-        """The counter's left and upper edge."""
-        return self.counter.left + MARGIN, self.counter.top + MARGIN + 16
-
-
 class Desktop:
     """The desktop without its video on a canvas; `pixels` has both."""
 
@@ -160,14 +110,12 @@ class Desktop:
         if clip is None:
             return
         self.canvas.clip = clip
-        self.canvas.put(self.canvas.box, background(self.model.width, self.model.height))
+        self.canvas.put(self.canvas.box, furniture(self.model.width, self.model.height))
         for paint, where in (
             (self._bar, self.layout.bar),
             (self._counter, self.layout.counter),
             (self._status, self.layout.status),
             (self._terminal, self.layout.terminal),
-            (self._idle_video, self.layout.video),
-            (self._hints, self.layout.hints),
         ):
             if intersect(where, clip):
                 paint()
@@ -212,17 +160,9 @@ class Desktop:
         """Around a click."""
         return Box(x - MARK, y - MARK, x + MARK + 1, y + MARK + 1)
 
-    def _middle(self, box: Box) -> int:
-        return (box.top + box.bottom - 7 * self.layout.scale) // 2
-
     def _bar(self) -> None:
         model, canvas, scale = self.model, self.canvas, self.layout.scale
-        bar = self.layout.bar
-        y = self._middle(bar)
-        canvas.fill(bar, DARK)
-        canvas.fill(Box(0, BAR - 2, model.width, BAR), AMBER)
-        canvas.text(MARGIN, y, scale, INK, "Caraway")
-        canvas.text(MARGIN + 8 * COLUMNS * scale, y, scale, FAINT, "embedded guest")
+        y = self.layout.middle(self.layout.bar)
         seconds = model.ticks // model.rate
         time = f"{seconds // 3600 % 100:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
         canvas.text(self.clock().left, y, scale, AMBER, time)
@@ -232,8 +172,6 @@ class Desktop:
             canvas.text(x, y, scale, FAINT, facts)
 
     def _counter(self) -> None:
-        self.canvas.panel(self.layout.counter, DARK, 190)
-        self.canvas.text(self.layout.counter.left + MARGIN, self.layout.counter.top + 16, 1, FAINT, "TICKS")
         self.canvas.lamps(*self.layout.digits, self.layout.dot, AMBER, UNLIT, _digits(self.model.ticks))
 
     def _row(self, number: int) -> tuple[int, int]:
@@ -243,9 +181,8 @@ class Desktop:
 
     def _status(self) -> None:
         box, model, scale = self.layout.status, self.model, self.layout.scale
-        if box.width < 120:
+        if not self.layout.has_status:
             return
-        self.canvas.panel(box, DARK, 190)
         x, y = self._row(0)
         for name, bit in LOCKS:
             lit = bool(model.leds & bit)
@@ -276,21 +213,10 @@ class Desktop:
             x = box.left + 8 * step
             self.canvas.fill(Box(x, box.top, x + 6, box.top + 14), color if step < self.model.level else UNLIT)
 
-    def _window(self, box: Box, title: str) -> None:
-        self.canvas.panel(Box(box.left + 4, box.top + 6, box.right + 4, box.bottom + 6), 0, 70)
-        self.canvas.panel(box, 0x24343D, 256)
-        self.canvas.fill(Box(box.left, box.top + TITLE, box.right, box.bottom - 10), SCREEN)
-        self.canvas.panel(Box(box.left, box.bottom - 30, box.right, box.bottom), SCREEN, 256)
-        for number, color in enumerate((RED, AMBER, GREEN)):
-            x = box.left + 16 + 22 * number
-            self.canvas.panel(Box(x - 6, box.top + 11, x + 7, box.top + 24), color, 256)
-        self.canvas.text(box.left + 88, box.top + 14, 1, FAINT, title)
-
     def _terminal(self) -> None:
-        box, text, terminal = self.layout.terminal, self.layout.text, self.model.terminal
-        if box.height < 70:
+        text, terminal = self.layout.text, self.model.terminal
+        if not self.layout.has_terminal:
             return
-        self._window(box, "terminal")
         scale, step = self.layout.scale, COLUMNS * self.layout.scale
         for row, whole in enumerate(terminal.lines[terminal.first :]):
             y, line = text.top + row * self.layout.line, whole[: terminal.columns]
@@ -301,46 +227,6 @@ class Desktop:
         x, y = text.left + min(column, terminal.columns) * step, text.top + row * self.layout.line
         self.canvas.fill(Box(x, y, x + 5 * scale, y + 8 * scale), AMBER)
 
-    def _idle_video(self) -> None:
-        """An empty place for the video, where there is room beside the terminal."""
-        box = self.layout.video
-        if box.left < self.layout.terminal.right:
-            return
-        self.canvas.panel(box, DARK, 150)
-        x, y = (box.left + box.right) // 2, (box.top + box.bottom) // 2
-        for row in range(-22, 23):
-            self.canvas.fill(Box(x - 14, y + row, x + 26 - 40 * abs(row) // 22, y + row + 1), FAINT)
-        self.canvas.text(x - 12 * COLUMNS // 2, y + 50, 1, FAINT, "F2 plays it")
-
-    def _hints(self) -> None:
-        self.canvas.text(MARGIN, self._middle(self.layout.hints), self.layout.scale, INK, HINTS)
-
 
 def _digits(value: int) -> str:
     return f"{value % 10**DIGITS:0{DIGITS}}"
-
-
-@functools.lru_cache(2)
-def background(width: int, height: int) -> Pixels:
-    """A slope of colour with caraway seeds strewn over it, one in each cell of 72 pixels."""
-    pixels = np.zeros((height, width, 4), np.uint8)
-    slope = (np.arange(height)[:, np.newaxis] * 3 + np.arange(width)) / (3 * height + width)
-    for channel, (low, span) in enumerate(((84, 46), (58, 62), (22, 44))):
-        pixels[..., channel] = low + span * slope
-    scatter = np.random.default_rng(1975)
-    for cell in _cells(width, height):
-        x, y = scatter.uniform(20, 52, 2)
-        angle = scatter.uniform(0, np.pi)
-        part = pixels[cell.top : cell.bottom, cell.left : cell.right, :3]
-        dx, dy = np.arange(part.shape[1]) - x, np.arange(part.shape[0])[:, np.newaxis] - y
-        along = dx * np.cos(angle) + dy * np.sin(angle)
-        across = dy * np.cos(angle) - dx * np.sin(angle) + along * along / 64
-        inside = np.clip((1 - np.hypot(along / 16, across / 5)) * 4, 0, 1) * np.where(abs(across) < 0.7, 5, 15)
-        part += inside.astype(np.uint8)[..., np.newaxis]
-    return pixels
-
-
-def _cells(width: int, height: int) -> Iterator[Box]:
-    return (
-        Box(x, y, min(x + 72, width), min(y + 72, height)) for y in range(0, height, 72) for x in range(0, width, 72)
-    )
