@@ -24,7 +24,9 @@ from caraway.migration.channels import MAIN
 from caraway.migration.channels import Channel as Key
 from caraway.migration.client import ClientMigration
 from caraway.migration.offer import Policy
+from caraway.migration.rehearsal import rehearse
 from caraway.migration.reports import Report
+from caraway.wire.constants import Sender
 from caraway.wire.framing import Frame
 from caraway.wire.messages.base import Message, unpack
 from caraway.wire.messages.common import MigrateFlushMark, Ping, Pong
@@ -230,6 +232,7 @@ class Follower:
             if key == MAIN:
                 self._agreed = asyncio.get_running_loop().create_future()
                 self._asks = False
+                self._spawn(rehearse(Sender.CLIENT))
                 self._link_early(self._target)
             connection = await (early or self._dial(self._target, key))
         except CarawayError as error:

@@ -73,6 +73,7 @@ class Arrival:
         """A channel has linked."""
         if channel.key == MAIN:
             channel.read()
+            self.viewer.rehearse()
         else:
             self._handle(Linked(channel.key))
 

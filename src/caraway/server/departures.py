@@ -142,6 +142,8 @@ class Departures:
         self._announcements[announcement.number] = announcement
         self.announced(announcement)
         self._handle(Announce(announcement.number, destination, self._seamless, token))
+        for viewer in self._server.viewers.values():
+            viewer.rehearse()
         return announcement
 
     def start(self) -> None:

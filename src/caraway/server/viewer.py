@@ -6,10 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from caraway.errors import CarawayError, LinkError, ProtocolError
+from caraway.migration.channels import MAIN
+from caraway.migration.rehearsal import rehearse
 from caraway.server.channel import ServerChannel
 from caraway.server.given import Given, GivenKind
 from caraway.server.signal import Signal
-from caraway.wire.constants import ChannelType
+from caraway.wire.constants import ChannelType, Sender
 from caraway.wire.messages.base import Message
 from caraway.wire.messages.main import MouseModes
 
@@ -77,6 +79,12 @@ class Viewer:
         else:
             self.arrival.linked(channel)
 
+    def rehearse(self) -> None:
+        """Get ready for a hand-over."""
+        main = self.channels.get(MAIN)
+        if main is not None:
+            main.spawn(rehearse(Sender.SERVER))
+
     def arrive(self, channel: ServerChannel, message: Message) -> None:
         """The client has sent what only the target of a migration takes. Raises ProtocolError if this is none."""
         if self.arrival is None:
@@ -85,7 +93,7 @@ class Viewer:
 
     def tell(self, message: Message) -> None:
         """Send on main."""
-        main = self.channels.get((ChannelType.MAIN, 0))
+        main = self.channels.get(MAIN)
         if main is not None:
             try:
                 main.send(message)
@@ -133,7 +141,7 @@ class Viewer:
 
     def leave(self) -> None:
         """Tell the client that the server is about to end, then close everything."""
-        main = self.channels.get((ChannelType.MAIN, 0))
+        main = self.channels.get(MAIN)
         if main is not None:
             main.leave()
         self.end("the server ends")
