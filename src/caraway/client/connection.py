@@ -68,10 +68,16 @@ class Connection(asyncio.BufferedProtocol):
         tls = self._transport and self._transport.get_extra_info("ssl_object")
         return cast(bytes | None, tls.getpeercert(binary_form=True)) if tls else None
 
-    async def link(self, machine: ClientLink, *, after: asyncio.Future[None] | None = None) -> None:
+    async def link(
+        self,
+        machine: ClientLink,
+        *,
+        after: asyncio.Future[None] | None = None,
+        answered: Callable[[], None] | None = None,
+    ) -> None:
         """Go through link and authentication. Raises what the machine raises, or LinkError at the end of the stream.
 
-        after: what authentication waits for.
+        after: what authentication waits for. answered: called once the server has taken up the link.
         """
         self.machine = machine
         self.write(machine.data_to_send())
@@ -82,6 +88,8 @@ class Connection(asyncio.BufferedProtocol):
             self.write(machine.data_to_send())
         while not machine.done:
             await self.readable()
+            if answered is not None and machine.answered:
+                answered()
 
     def next_frame(self) -> Frame | None:
         """The next message, if it is complete. Raises ProtocolError."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 from caraway.client.connection import Connection
@@ -29,6 +29,10 @@ class Dialer:
         self._password = password
         self._tls: ssl.SSLContext | None = None
 
+    async def connect(self, type: ChannelType, id: int) -> Connection:
+        """Connect for one channel, without a link yet. Raises LinkError or TlsError."""
+        return await self._connected(self.endpoint.route(type.name.lower()), type, id)
+
     async def dial(
         self,
         type: ChannelType,
@@ -36,53 +40,51 @@ class Dialer:
         connection_id: int,
         capabilities: Capabilities,
         *,
+        early: asyncio.Task[Connection] | None = None,
         after: asyncio.Future[None] | None = None,
+        answered: Callable[[], None] | None = None,
     ) -> Connection:
         """Connect and link one channel.
 
-        after: what authentication waits for; connecting and the server's key do not.
+        early: what `connect` gives, begun before. after: what authentication waits for; connecting and the server's key
+        do not. answered: called once the server has taken up the link.
         A server that wants TLS for the channel is dialled again at its TLS port. Once one connection uses TLS all later
         ones do. Raises LinkError, TlsError, AuthError or ProtocolError. The caller sets the deadline.
         """
         name = type.name.lower()
         route = self.endpoint.route(name)
-        try:
-            return await self._dial(route, type, id, connection_id, capabilities, after)
-        except LinkRefusedError as error:
-            if error.code != LinkErrorCode.NEED_SECURED or route.tls:
-                raise
-        return await self._dial(self.endpoint.secured(name), type, id, connection_id, capabilities, after)
 
-    async def _dial(
-        self,
-        route: Route,
-        type: ChannelType,
-        id: int,
-        connection_id: int,
-        capabilities: Capabilities,
-        after: asyncio.Future[None] | None,
-    ) -> Connection:
-        connection = Connection(f"{type.name.lower()} {id} of {self.endpoint}")
-        try:
-            await self._connect(connection, route)
-            local = self.endpoint.unix_path is not None
-            machine = ClientLink(
+        def link(route: Route) -> ClientLink:
+            return ClientLink(
                 connection_id,
                 type,
                 id,
                 channel=capabilities,
                 password=self._password,
                 username=self.endpoint.username,
-                secure=route.tls or local,
+                secure=route.tls or self.endpoint.unix_path is not None,
             )
-            machine.name = connection.peer
-            await connection.link(machine, after=after)
-        except BaseException:
-            connection.abort()
-            await connection.wait_closed()
-            raise
+
+        try:
+            connection = await (early or self._connected(route, type, id))
+            await _link(connection, link(route), after, answered)
+        except LinkRefusedError as error:
+            if error.code != LinkErrorCode.NEED_SECURED or route.tls:
+                raise
+            route = self.endpoint.secured(name)
+            connection = await self._connected(route, type, id)
+            await _link(connection, link(route), after, answered)
         if route.tls and not self.endpoint.tls_required:
             self.endpoint = self.endpoint.require_tls()
+        return connection
+
+    async def _connected(self, route: Route, type: ChannelType, id: int) -> Connection:
+        connection = Connection(f"{type.name.lower()} {id} of {self.endpoint}")
+        try:
+            await self._connect(connection, route)
+        except BaseException:
+            await _give_up(connection)
+            raise
         return connection
 
     async def _connect(self, connection: Connection, route: Route) -> None:
@@ -121,6 +123,25 @@ class Dialer:
         if self._tls is None:
             self._tls = await asyncio.to_thread(ssl_context, self.endpoint)
         return self._tls
+
+
+async def _link(
+    connection: Connection,
+    machine: ClientLink,
+    after: asyncio.Future[None] | None,
+    answered: Callable[[], None] | None,
+) -> None:
+    machine.name = connection.peer
+    try:
+        await connection.link(machine, after=after, answered=answered)
+    except BaseException:
+        await _give_up(connection)
+        raise
+
+
+async def _give_up(connection: Connection) -> None:
+    connection.abort()
+    await connection.wait_closed()
 
 
 @contextlib.contextmanager

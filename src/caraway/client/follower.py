@@ -57,6 +57,11 @@ async def _close_after(connection: Connection, delay: float) -> None:
     await connection.aclose()
 
 
+async def _rehearse() -> None:
+    for _ in rehearse(Sender.CLIENT):
+        await asyncio.sleep(0)
+
+
 def _note(task: asyncio.Task[Any]) -> None:
     """What became of it concerns only those who wait for it."""
     if not task.cancelled():
@@ -232,7 +237,7 @@ class Follower:
             if key == MAIN:
                 self._agreed = asyncio.get_running_loop().create_future()
                 self._asks = False
-                self._spawn(rehearse(Sender.CLIENT))
+                self._spawn(_rehearse())
                 self._link_early(self._target)
             connection = await (early or self._dial(self._target, key))
         except CarawayError as error:

@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import importlib
 import logging
-from collections.abc import AsyncGenerator, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from caraway.client.channel import Channel
-from caraway.client.connection import CLOSE_DEADLINE
+from caraway.client.connection import CLOSE_DEADLINE, Connection
 from caraway.client.dial import Dialer
 from caraway.client.lifetime import Lifetime
 from caraway.client.main import MainChannel
+from caraway.client.relinking import connecting, link_in_turn, picture_first
 from caraway.endpoint import Credentials, Endpoint
 from caraway.errors import CarawayError, DeadlineError, LinkError, ProtocolError
 from caraway.migration.offer import Policy
@@ -202,23 +204,33 @@ class Session:
         self._started = False
         self._images = None
         main = self.main
-        connection = await dialer.dial(ChannelType.MAIN, 0, 0, self.capabilities(MainChannel))
-        main.attaches, main.arrival = True, attempt
-        main.available.clear()
-        main.begin_on(connection)
-        self.run(main)
-        await self._link_listed(dialer, attempt)
+        keys = picture_first(self.living().keys() - {main.key})
+        with connecting(dialer, keys) as early:
+            connection = await dialer.dial(ChannelType.MAIN, 0, 0, self.capabilities(MainChannel))
+            main.attaches, main.arrival = True, attempt
+            main.available.clear()
+            main.begin_on(connection)
+            self.run(main)
+            await self.until(main.initialised.wait())
+            link = partial(self._link, dialer, attempt, early)
+            errors = await self.until(link_in_turn(link, keys))
+        await self.until(main.listed.wait())
+        for key in keys:
+            if key not in main.available:
+                self.drop(key, LinkError(f"{dialer.endpoint}: there is no channel {key[0].name.lower()} {key[1]}"))
+            elif key in errors:
+                raise errors[key]
+        await self._link_listed(dialer, keys)
 
-    async def _link_listed(self, dialer: Dialer, attempt: int | None = None) -> None:
+    async def _link_listed(self, dialer: Dialer, known: Sequence[tuple[ChannelType, int]] = ()) -> None:
+        """Link what the host lists and is not known yet."""
         main = self.main
         await self.until(main.initialised.wait())
         await self.until(main.listed.wait())
-        for key in set(self.living()) - {main.key, *main.available}:
-            self.drop(key, LinkError(f"{dialer.endpoint}: there is no channel {key[0].name.lower()} {key[1]}"))
-        linked: list[tuple[ChannelType, int]] = []
+        linked = [*known]
         while new := [key for key in main.available if key not in linked]:
             linked += new
-            await self.until(self._link_all(dialer, new, attempt))
+            await self.until(self._link_all(dialer, new))
         self._started = True
 
     def capabilities(self, kind: type[Channel]) -> Capabilities:
@@ -296,16 +308,14 @@ class Session:
                     if self.error is None and type in _SET_UP_BY_THREADS:
                         await channel.wait_processed(1)
 
-    async def _link_all(
-        self, dialer: Dialer, available: list[tuple[ChannelType, int]], attempt: int | None = None
-    ) -> None:
-        """Link what is wanted of these channels; those that exist begin anew if this is a reconnect."""
+    async def _link_all(self, dialer: Dialer, available: list[tuple[ChannelType, int]]) -> None:
+        """Link what is wanted of these channels and not there yet."""
         wanted = self._wanted - self.endpoint.disable_channels
         living = self.living()
         links = [
-            self._link(dialer, key, attempt)
+            self._link(dialer, None, {}, key)
             for key in available
-            if key[0] in _CLASSES and key[0].name.lower() in wanted and (attempt is not None or key not in living)
+            if key[0] in _CLASSES and key[0].name.lower() in wanted and key not in living
         ]
         # One that fails does not stop the others: a server may not survive a link that ends as soon as it is made.
         for error in await asyncio.gather(*links, return_exceptions=True):
@@ -318,9 +328,18 @@ class Session:
         except CarawayError as error:
             log.warning("a channel that appeared later could not be linked: %s", error)
 
-    async def _link(self, dialer: Dialer, key: tuple[ChannelType, int], attempt: int | None) -> None:
+    async def _link(
+        self,
+        dialer: Dialer,
+        attempt: int | None,
+        early: Mapping[tuple[ChannelType, int], asyncio.Task[Connection]],
+        key: tuple[ChannelType, int],
+        answered: Callable[[], None] | None = None,
+    ) -> None:
         kind = _channel_class(key[0])
-        connection = await dialer.dial(*key, self.main.session_id, self.capabilities(kind))
+        connection = await dialer.dial(
+            *key, self.main.session_id, self.capabilities(kind), early=early.get(key), answered=answered
+        )
         channel = self.living().get(key)
         if channel is None:
             channel = self.channels[key] = kind(self, key[1], connection)

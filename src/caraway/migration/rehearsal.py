@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 from caraway.wire.constants import Sender
@@ -29,11 +28,11 @@ _BLOBS = (
 """What MIGRATE_DATA holds; a client does not look into it."""
 
 
-async def rehearse(side: Sender) -> None:
-    """Compile what that side packs and unpacks, piece by piece: others have their turn in between."""
+def rehearse(side: Sender) -> Iterator[None]:
+    """Compile what that side packs and unpacks, a piece at each step: others may have their turn in between."""
     for layout, is_packed in _layouts(side):
+        yield
         _ = layout.pack if is_packed else layout.unpack
-        await asyncio.sleep(0)
 
 
 def _layouts(side: Sender) -> Iterator[tuple[Codec, bool]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,11 @@ LOW_BANDWIDTH = 10 << 20
 
 START_LATENCY = 400
 """Milliseconds that a client's media clock is behind the server's (spec/streams.md 5.1)."""
+
+
+async def _rehearse() -> None:
+    for _ in rehearse(Sender.SERVER):
+        await asyncio.sleep(0)
 
 
 class Viewer:
@@ -83,7 +89,7 @@ class Viewer:
         """Get ready for a hand-over."""
         main = self.channels.get(MAIN)
         if main is not None:
-            main.spawn(rehearse(Sender.SERVER))
+            main.spawn(_rehearse())
 
     def arrive(self, channel: ServerChannel, message: Message) -> None:
         """The client has sent what only the target of a migration takes. Raises ProtocolError if this is none."""

@@ -205,6 +205,11 @@ class ClientLink(_Conversation):
         """Whether data messages have the header of 6 bytes: both sides can."""
         return self._agreed(MINI_HEADER)
 
+    @property
+    def answered(self) -> bool:
+        """Whether the server has said anything."""
+        return not self._silent
+
     def _agreed(self, capability: CommonCapability) -> bool:
         return capability in self._common & self.server_common
 
