@@ -392,3 +392,18 @@ def test_the_font_is_that_of_the_demo_guest() -> None:
     rows = [bytes.fromhex("".join(re.findall(r"0x(..)", line))) for line in header.splitlines() if "{0x" in line]
     assert [font.glyph(chr(code)) for code in range(32, 127)] == rows
     assert font.glyph("ä") == font.glyph("?")
+
+
+async def test_a_guest_that_goes_on_ticks_at_once() -> None:
+    """It does not wait for the time at which the next would have been."""
+    guest = EmbeddedGuest(640, 480, rate=1)
+    guest.pause()
+    running = asyncio.create_task(guest.run())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert guest.ticks == 0
+    guest.resume()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert guest.ticks == 1
+    running.cancel()

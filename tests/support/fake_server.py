@@ -93,7 +93,10 @@ class Linked:
 
 
 class FakeServer:
-    """channels: what main's list names. on: capabilities to announce for a channel type."""
+    """channels: what main's list names. lists: whether it sends that.
+
+    on: capabilities to announce for a channel type.
+    """
 
     def __init__(
         self,
@@ -103,6 +106,7 @@ class FakeServer:
         common: Capabilities = MINI_HEADERS,
         on: Mapping[ChannelType, Capabilities] | None = None,
         mouse_modes: tuple[MouseModes, MouseModes] = (MouseModes(3), MouseModes.CLIENT),
+        lists: bool = True,
     ) -> None:
         self.channels = list(channels)
         self.uri = ""
@@ -111,6 +115,7 @@ class FakeServer:
         self._common = common
         self._on = on or {}
         self._mouse_modes = mouse_modes
+        self._lists = lists
         self._arrived = asyncio.Condition()
 
     async def channel(self, type: ChannelType, id: int = 0) -> Linked:
@@ -118,6 +123,10 @@ class FakeServer:
         async with self._arrived:
             await self._arrived.wait_for(lambda: (type, id) in self.linked)
             return self.linked[type, id]
+
+    def list(self) -> ChannelsList:
+        """What there is to link."""
+        return ChannelsList([ChannelEntry(*channel) for channel in self.channels])
 
     async def main(self) -> Linked:
         return await self.channel(ChannelType.MAIN)
@@ -146,7 +155,8 @@ class FakeServer:
         linked = Linked(link, type, reader, writer)
         if type is ChannelType.MAIN and link.request.connection_id == 0:
             linked.send(Init(1, 1, *self._mouse_modes, False, 0, 0, 0))
-            linked.send(ChannelsList([ChannelEntry(*channel) for channel in self.channels]))
+            if self._lists:
+                linked.send(self.list())
         async with self._arrived:
             self.linked[type, link.request.channel_id] = linked
             self._arrived.notify_all()
