@@ -116,6 +116,7 @@ class Arrival:
     def _incoming_changed(self) -> None:
         if not self.viewer.guest.incoming:
             self._handle(Loaded())
+            self._running_changed()
 
     def _running_changed(self) -> None:
         if self.viewer.guest.running and not self.viewer.guest.incoming:
